@@ -1,0 +1,577 @@
+"""Everything that goes through the one door: market data, decisions, events in, effects out. Frozen values, no behaviour.
+
+Rules of this file. Events are past tense, effects imperative. An event or effect only ever *gains* fields, with defaults, so that
+an old journal can be read. Encoding is msgspec's msgpack; Decimals keep their digits, datetimes are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from risk.core.book import Halt
+from risk.core.settings import AccountLimits, Profile
+from risk.core.units import ZERO, Instrument, OrdType, Quote, Scope, Side, TimeInForce
+from risk.core.verdict import Approved, Capability, Check, HaltMode, OrderClass, Reason, SizeHint
+
+# --- market data -------------------------------------------------------------------------------------------------------
+
+
+class Trade(msgspec.Struct, frozen=True):
+    """One public trade. `at` is the venue's time."""
+
+    symbol: str
+    price: Decimal
+    qty: Decimal
+    at: datetime
+    received_at: datetime
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A closed bar over [start_at, start_at + interval_s) in the venue's time."""
+
+    symbol: str
+    interval_s: int
+    start_at: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+# --- what a brain or a person wants ------------------------------------------------------------------------------------
+
+
+class SignalKind(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+    CLOSE = "CLOSE"
+    HOLD = "HOLD"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a brain (or an API client) wants. Prices are absolute; `note` is the brain's own words ("fast 412.18 crossed slow 412.02")."""
+
+    signal: SignalKind
+    hint: SizeHint = SizeHint()
+    ord_type: OrdType = OrdType.MARKET
+    price: Decimal | None = None
+    stop_px: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    confidence: Decimal | None = None
+    note: str = ""
+
+
+HOLD = Decision(signal=SignalKind.HOLD)
+
+
+# --- settings ----------------------------------------------------------------------------------------------------------
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Every wait of the desk in one value, so that fault tests run it at a tenth. Seconds unless the name says otherwise."""
+
+    lease_s: float = 10.0
+    lease_renew_s: float = 3.0
+    poll_ms: int = 250
+    send_timeout_ms: int = 3000
+    send_age_ms_max: int = 1000
+    unknown_settle_ms: int = 10000
+    park_ms: int = 5000
+    condition_clear_ms: int = 10000
+    reconcile_ms: int = 30000
+    journal_grace_ms: int = 5000
+    engine_loss_grace_ms: int = 30000
+    kill_verify_ms: int = 5000
+    clear_hold_live_s: int = 60
+    clear_hold_paper_s: int = 10
+    mark_interval_ms: int = 1000
+
+
+class StopMode(StrEnum):
+    """How a bot stops: brain off and entries canceled at once; once flat; once its bracket is done."""
+
+    NOW = "now"
+    WHEN_FLAT = "when_flat"
+    AFTER_BRACKET = "after_bracket"
+
+
+class BotSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A bot as the Desk needs it. `is_enabled` bots own their symbols; `profile` names a Profile of the DeskSettings."""
+
+    code: str
+    brain: str
+    params: dict[str, str] = {}
+    symbols: tuple[str, ...]
+    profile: str
+    bar_s: int = 60
+    is_enabled: bool = True
+
+
+class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration of one account's Desk, as one immutable value. `version` counts, `digest` is its content hash."""
+
+    account: str
+    environment: str
+    currency: str
+    version: int
+    digest: str
+    capabilities: tuple[Capability, ...]
+    instruments: dict[str, Instrument]
+    bots: dict[str, BotSpec]
+    profiles: dict[str, Profile]
+    limits: AccountLimits
+    #: symbol → session boundaries ahead, ascending; a session runs from one instant to the next. Absent: UTC midnight
+    sessions: dict[str, tuple[datetime, ...]] = {}
+    timing: Timing = Timing()
+    starting_cash: Decimal = ZERO
+
+
+# --- commands ----------------------------------------------------------------------------------------------------------
+
+
+class CommandKind(StrEnum):
+    START = "START"
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    STOP = "STOP"
+    HALT = "HALT"
+    CLEAR = "CLEAR"
+    KILL = "KILL"
+    STOP_FLATTEN = "STOP_FLATTEN"
+    FLATTEN = "FLATTEN"
+    CLOSE = "CLOSE"
+    CANCEL_ORDER = "CANCEL_ORDER"
+    CANCEL_LEG = "CANCEL_LEG"
+    CANCEL_BRACKET = "CANCEL_BRACKET"
+    QUERY = "QUERY"
+    RESET_BREAKER = "RESET_BREAKER"
+
+
+class KillChoice(StrEnum):
+    """What a kill does beyond blocking, weakest first. A stronger choice escalates a running kill."""
+
+    CANCEL = "cancel"
+    CANCEL_FLATTEN = "cancel+flatten"
+    CANCEL_ALL = "cancel_all"
+
+
+class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One durable command for one account, as the Desk sees it. `target` is a cl_ord_id, bracket id or symbol where the kind needs one.
+
+    `halt_id` is the Halt row written in the command's own transaction (HALT, KILL, PAUSE) or the one to clear (CLEAR, RESUME).
+    """
+
+    command_id: str
+    kind: CommandKind
+    scope: Scope
+    by: str
+    reason: str = ""
+    target: str = ""
+    halt_id: str = ""
+    mode: HaltMode | None = None
+    choice: KillChoice = KillChoice.CANCEL
+    stop_mode: StopMode = StopMode.NOW
+    asked_at: datetime
+    valid_until: datetime | None = None
+
+
+class CommandStatus(StrEnum):
+    """PENDING is the row before any engine saw it; the rest are the Desk's answers."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    EXPIRED = "EXPIRED"
+
+
+class StepState(StrEnum):
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    TROUBLE = "TROUBLE"
+
+
+class Step(msgspec.Struct):
+    """One step of a kill, flatten or other long command: shown live. `done`/`total` count what the text says; `at` is when it ended."""
+
+    name: str
+    text: str
+    state: StepState = StepState.WAITING
+    done: int = 0
+    total: int = 0
+    at: datetime | None = None
+
+
+# --- events ------------------------------------------------------------------------------------------------------------
+
+
+class ExecType(StrEnum):
+    """What a venue report says happened. NEVER_ARRIVED and SEND_* are our own conclusions, kept in the same table."""
+
+    NEW = "NEW"
+    TRADE = "TRADE"
+    CANCELED = "CANCELED"
+    REPLACED = "REPLACED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    CANCEL_REJECTED = "CANCEL_REJECTED"
+    REPLACE_REJECTED = "REPLACE_REJECTED"
+    TRADE_CANCEL = "TRADE_CANCEL"
+    TRADE_CORRECT = "TRADE_CORRECT"
+    STATUS = "STATUS"
+
+
+class SendOutcome(StrEnum):
+    NOT_SENT = "NOT_SENT"
+    REFUSED = "REFUSED"
+    UNKNOWN = "UNKNOWN"
+
+
+class LinkKind(StrEnum):
+    ORDERS = "ORDERS"
+    PRICES = "PRICES"
+    LEASE = "LEASE"
+    JOURNAL = "JOURNAL"
+
+
+class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as the venue shows it in a query."""
+
+    cl_ord_id: str
+    order_id: str
+    symbol: str
+    side: Side
+    order_qty: Decimal
+    cum_qty: Decimal
+    ord_type: OrdType
+    ord_status: str
+    price: Decimal | None = None
+    stop_px: Decimal | None = None
+    reduce_only: bool = False
+
+
+class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
+    """A fill as the venue's history shows it. `exec_id` equals the stream's."""
+
+    cl_ord_id: str
+    order_id: str
+    exec_id: str
+    symbol: str
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: str
+    transact_at: datetime
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", omit_defaults=True):
+    at: datetime
+
+
+class Started(_Event, frozen=True, tag="started"):
+    """The first event after every recovery."""
+
+    token: int
+    core_version: str
+    epoch: str
+
+
+class Decided(_Event, frozen=True, tag="decided"):
+    """A brain's (or API client's) non-HOLD decision, made on `quote`. `decision_id` is bot:symbol:market time in ns:n."""
+
+    bot: str
+    symbol: str
+    decision: Decision
+    quote: Quote | None
+    decision_id: str
+    #: the market event's time and its ordinal: a decision at or before the last approved one is ignored
+    market_at: datetime
+    n: int = 0
+
+
+class Reported(_Event, frozen=True, tag="reported"):
+    """A venue execution report."""
+
+    cl_ord_id: str
+    exec_type: ExecType
+    order_id: str = ""
+    exec_id: str = ""
+    symbol: str = ""
+    side: Side | None = None
+    last_qty: Decimal = ZERO
+    last_px: Decimal = ZERO
+    cum_qty: Decimal | None = None
+    fee: Decimal = ZERO
+    fee_currency: str = ""
+    liquidity: str = ""
+    text: str = ""
+    transact_at: datetime | None = None
+
+
+class SendFailed(_Event, frozen=True, tag="send_failed"):
+    """A send (or cancel) that was not answered by a report. `request` says which."""
+
+    cl_ord_id: str
+    outcome: SendOutcome
+    request: str = "new"
+    text: str = ""
+
+
+class Commanded(_Event, frozen=True, tag="commanded"):
+    command: CommandSpec
+
+
+class HaltsLoaded(_Event, frozen=True, tag="halts_loaded"):
+    """Active Halt rows this Desk does not hold, found by the poll or at start-up: the more restrictive of row and state wins."""
+
+    halts: tuple[Halt, ...]
+
+
+class Mark(msgspec.Struct, frozen=True):
+    symbol: str
+    price: Decimal
+    at: datetime
+
+
+class Marked(_Event, frozen=True, tag="marked"):
+    marks: tuple[Mark, ...]
+
+
+class Touched(_Event, frozen=True, tag="touched"):
+    watch_id: str
+    price: Decimal
+
+
+class Woke(_Event, frozen=True, tag="woke"):
+    """A timer the Desk asked for. A late one fires once; one that is no longer in the state changes nothing."""
+
+    timer: str
+
+
+class Reconciled(_Event, frozen=True, tag="reconciled"):
+    """The venue's whole answer to a query begun when the journal stood at `asked_seq`. `fills` are those since the last reconciliation.
+
+    `order_lookups` answers QueryOrder: cl_ord_id → the venue's order, or None when the venue does not know it.
+    """
+
+    asked_seq: int
+    asked_at: datetime
+    query_id: str
+    orders: tuple[VenueOrder, ...]
+    fills: tuple[VenueFill, ...]
+    positions: dict[str, Decimal]
+    balances: dict[str, Decimal] = {}
+
+
+class OrderFound(_Event, frozen=True, tag="order_found"):
+    """The venue's answer to QueryOrder: what it knows under our id, or None. Absence in open orders and fills is included."""
+
+    cl_ord_id: str
+    asked_at: datetime
+    order: VenueOrder | None
+    fills: tuple[VenueFill, ...] = ()
+
+
+class LinkChanged(_Event, frozen=True, tag="link_changed"):
+    link: LinkKind
+    is_up: bool
+    cause: str = ""
+
+
+class SettingsChanged(_Event, frozen=True, tag="settings_changed"):
+    settings: DeskSettings
+
+
+class BotChanged(_Event, frozen=True, tag="bot_changed"):
+    """The runner's word on a brain: warming done, or stopped because it raised `errors` times in a row."""
+
+    bot: str
+    is_warm: bool
+    errors: int = 0
+    text: str = ""
+
+
+Event = (
+    Started
+    | Decided
+    | Reported
+    | SendFailed
+    | Commanded
+    | HaltsLoaded
+    | Marked
+    | Touched
+    | Woke
+    | Reconciled
+    | OrderFound
+    | LinkChanged
+    | SettingsChanged
+    | BotChanged
+)
+
+
+# --- effects -----------------------------------------------------------------------------------------------------------
+
+
+class _Effect(msgspec.Struct, frozen=True, kw_only=True, tag_field="f", omit_defaults=True):
+    pass
+
+
+class SendNewOrder(_Effect, frozen=True, tag="send_new_order"):
+    cl_ord_id: str
+    approved: Approved
+
+
+class SendCancel(_Effect, frozen=True, tag="send_cancel"):
+    """Cancel at the venue. `order_class` of the order to cancel: all cancels ride the first lane."""
+
+    cl_ord_id: str
+    order_id: str
+    symbol: str
+    side: Side
+    order_class: OrderClass
+
+
+class SendReplace(_Effect, frozen=True, tag="send_replace"):
+    """Change a working order's quantity or price in place; only where the venue has REPLACE."""
+
+    cl_ord_id: str
+    orig_cl_ord_id: str
+    order_id: str
+    symbol: str
+    order_qty: Decimal
+    price: Decimal | None = None
+    stop_px: Decimal | None = None
+
+
+class DropUnsent(_Effect, frozen=True, tag="drop_unsent"):
+    """Take unsent ENTRY orders of the scope out of the outbox; each comes back NOT_SENT."""
+
+    scope: Scope
+
+
+class QueryOrder(_Effect, frozen=True, tag="query_order"):
+    cl_ord_id: str
+    symbol: str
+
+
+class QueryVenue(_Effect, frozen=True, tag="query_venue"):
+    """Ask for open orders, fills and positions; answered by Reconciled with the same query_id."""
+
+    query_id: str
+
+
+class Watch(_Effect, frozen=True, tag="watch"):
+    """Test every quote: fires Touched when the price is at or beyond `price` in direction `is_above`."""
+
+    watch_id: str
+    symbol: str
+    price: Decimal
+    is_above: bool
+
+
+class Unwatch(_Effect, frozen=True, tag="unwatch"):
+    watch_id: str
+
+
+class WakeAt(_Effect, frozen=True, tag="wake_at"):
+    """(Re)set the named timer."""
+
+    timer: str
+    due_at: datetime
+
+
+class RaiseAlarm(_Effect, frozen=True, tag="raise_alarm"):
+    """Raised once per key; cleared by the core when the cause is gone. Priority 1 (critical) to 3."""
+
+    key: str
+    priority: int
+    title: str
+    cause: str
+    consequence: str
+    to_do: str
+    bot: str = ""
+    symbol: str = ""
+
+
+class ClearAlarm(_Effect, frozen=True, tag="clear_alarm"):
+    key: str
+
+
+class Publish(_Effect, frozen=True, tag="publish"):
+    """An entity of the Desk changed: `body` is its state, msgpack. The journal's transaction writes it as a row; the hub is told the key.
+
+    `kind` is a key of `state.ENTITIES`.
+    """
+
+    kind: str
+    key: str
+    body: bytes
+
+
+class AnswerCommand(_Effect, frozen=True, tag="answer_command"):
+    """The state of a Command, written to its row. Sent again whenever it moves."""
+
+    command_id: str
+    status: CommandStatus
+    text: str
+    steps: tuple[Step, ...] = ()
+
+
+Effect = (
+    SendNewOrder
+    | SendCancel
+    | SendReplace
+    | DropUnsent
+    | QueryOrder
+    | QueryVenue
+    | Watch
+    | Unwatch
+    | WakeAt
+    | RaiseAlarm
+    | ClearAlarm
+    | Publish
+    | AnswerCommand
+)
+
+
+# --- what is recorded of a decision ------------------------------------------------------------------------------------
+
+
+class SignalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A non-HOLD Decision with the verdict of every gate: `Publish(kind="signal")`. A denied one is recorded, not journaled."""
+
+    decision_id: str
+    at: datetime
+    market_at: datetime
+    bot: str
+    symbol: str
+    signal: SignalKind
+    side: Side | None
+    order_class: OrderClass | None
+    ord_type: OrdType
+    reason: Reason | None
+    text: str
+    checks: tuple[Check, ...]
+    order_qty: Decimal | None
+    price: Decimal | None
+    quote: Quote | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    note: str
+    settings_version: int
+    cl_ord_id: str = ""
+
+    @property
+    def is_approved(self) -> bool:
+        return self.reason is None

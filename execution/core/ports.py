@@ -1,0 +1,81 @@
+"""The ports of the core: Broker, Feed, Journal. Adapters implement them; the engine holds them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from execution.core.messages import Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
+from risk.core.units import Quote
+from risk.core.verdict import Approved, Capability
+
+
+class BrokerError(Exception):
+    """The base of what a broker raises. Anything else that escapes a send is outcome UNKNOWN."""
+
+
+class NotSent(BrokerError):
+    """Nothing was written to the venue."""
+
+
+class Refused(BrokerError):
+    """The venue refused for good, with a code the codec lists as final. The text is the venue's reason."""
+
+
+class LinkDown(BrokerError):
+    """The venue cannot be reached for a query. Queries only; a send that fails this way is UNKNOWN unless NotSent."""
+
+
+class Broker(Protocol):
+    """One venue account. Every request has a total timeout set by the caller (asyncio.timeout)."""
+
+    capabilities: frozenset[Capability]
+    #: True where a query may lag the stream: two rounds are needed to prove an absence
+    is_eventually_consistent: bool
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def submit(self, cl_ord_id: str, approved: Approved) -> None:
+        """Send a new order. Returns when the venue has taken it; the acknowledgement and fills come by `reports()`.
+
+        Raises NotSent, Refused; whatever else escapes means UNKNOWN.
+        """
+
+    async def cancel(self, request: SendCancel) -> None:
+        """Ask to cancel. "Already gone" is an answer that comes as a report (CANCEL_REJECTED or the final status), not an error."""
+
+    async def replace(self, request: SendReplace) -> None: ...
+
+    async def order_by_cl_ord_id(self, cl_ord_id: str, symbol: str) -> VenueOrder | None: ...
+
+    async def orders_open(self) -> Sequence[VenueOrder]:
+        """All open orders, paged to the end."""
+
+    async def fills_since(self, since: datetime) -> Sequence[VenueFill]: ...
+
+    async def positions(self) -> dict[str, Decimal]:
+        """Signed quantity by symbol; symbols at zero may be absent."""
+
+    async def balances(self) -> dict[str, Decimal]: ...
+
+    def reports(self) -> AsyncIterator[Reported]:
+        """Execution reports as they come. `at` is the adapter's receipt; the runner re-stamps it."""
+
+
+class Feed(Protocol):
+    """Market data for a set of symbols: an endless (live) or finite (tape) stream."""
+
+    #: words for people: "SYNTHETIC", "replay btcusdt 60×"
+    label: str
+    is_synthetic: bool
+    #: True when the source's clock is synchronised with ours, so that its lag is a bound
+    has_synchronised_clock: bool
+
+    def events(self) -> AsyncIterator[Quote | Trade | Bar]: ...
+
+    async def history(self, symbol: str, *, bars: int, interval_s: int) -> Sequence[Bar]:
+        """Closed bars before now, oldest first, for warm-up. May be fewer than asked."""

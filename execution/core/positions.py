@@ -1,0 +1,56 @@
+"""Positions, derived from fills and never from a refetch: quantity and cost sums are kept, averages derived."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from risk.core.units import ZERO, Side
+
+
+class PositionState(msgspec.Struct, kw_only=True):
+    """One symbol of the account. `qty` is signed; `cost` is Σ signed qty × price of the open part (without contract_value)."""
+
+    symbol: str
+    bot: str
+    qty: Decimal = ZERO
+    cost: Decimal = ZERO
+    contract_value: Decimal = Decimal(1)
+    #: gross of fees, since the position row exists
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+    mark: Decimal | None = None
+    marked_at: datetime | None = None
+    opened_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def avg_px(self) -> Decimal | None:
+        return self.cost / self.qty if self.qty else None
+
+    @property
+    def unrealised(self) -> Decimal:
+        if not self.qty or self.mark is None:
+            return ZERO
+        return (self.qty * self.mark - self.cost) * self.contract_value
+
+
+class FillState(msgspec.Struct, frozen=True, kw_only=True):
+    """One booked fill, as published."""
+
+    exec_id: str
+    cl_ord_id: str
+    order_id: str
+    bot: str
+    symbol: str
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    fee: Decimal
+    fee_currency: str
+    liquidity: str
+    realised: Decimal
+    at: datetime
+    transact_at: datetime | None

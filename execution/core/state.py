@@ -1,0 +1,71 @@
+"""DeskState: everything a Desk knows, as one serialisable value. A snapshot is its encoding; recovery is its decoding plus the journal's tail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from execution.core.brackets import BracketState
+from execution.core.controls import AccountState, AlarmState, BotState, CommandState, SymbolState
+from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
+from execution.core.orders import OrderState
+from execution.core.positions import FillState, PositionState
+from risk.core.book import Halt
+
+#: Bumped when a change of the core may change what a replay gives. Digests are compared only within one version.
+CORE_VERSION: Final = "1"
+SCHEMA: Final = 1
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A report with an id we do not know, kept for a while."""
+
+    report: Reported
+    until: datetime
+
+
+class DeskState(msgspec.Struct, kw_only=True):
+    """The state of one account's Desk. Mutable, owned by one Desk, never shared."""
+
+    schema: int = SCHEMA
+    account: AccountState
+    seq: int = 0
+    digest: bytes = b""
+    epoch: str = ""
+    token: int = 0
+    at: datetime | None = None
+    settings: DeskSettings | None = None
+    orders: dict[str, OrderState] = {}
+    brackets: dict[str, BracketState] = {}
+    positions: dict[str, PositionState] = {}
+    symbols: dict[str, SymbolState] = {}
+    bots: dict[str, BotState] = {}
+    halts: dict[str, Halt] = {}
+    commands: dict[str, CommandState] = {}
+    #: command ids applied and finished, oldest first, bounded: a hint, a poll and a retry apply once
+    applied: list[str] = []
+    alarms: dict[str, AlarmState] = {}
+    timers: dict[str, datetime] = {}
+    watches: dict[str, Watch] = {}
+    parked: list[Parked] = []
+
+
+#: Publish.kind → the type of its body. The store writes each as a row; the hub re-reads the row by key.
+#: A halt that was cleared is published as kind "halt_cleared" with the Halt as body; an alarm as "alarm" / "alarm_cleared".
+ENTITIES: Final[Mapping[str, Any]] = {
+    "order": OrderState,
+    "fill": FillState,
+    "bracket": BracketState,
+    "position": PositionState,
+    "symbol": SymbolState,
+    "bot": BotState,
+    "account": AccountState,
+    "signal": SignalRecord,
+    "halt": Halt,
+    "halt_cleared": Halt,
+    "alarm": AlarmState,
+    "alarm_cleared": AlarmState,
+}

@@ -1,0 +1,173 @@
+"""The words of price and quantity: Side, Instrument, Quote, Scope, and rounding that never adds risk.
+
+Money, price and quantity are Decimal from the wire to the row. Everything here is frozen and pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import (
+    ROUND_CEILING,
+    ROUND_FLOOR,
+    Context,
+    Decimal,
+    DivisionByZero,
+    FloatOperation,
+    InvalidOperation,
+    Overflow,
+    setcontext,
+)
+from enum import StrEnum
+
+import msgspec
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+HUNDRED = Decimal(100)
+#: The explicit "no limit" a person may choose: every comparison with it passes. Never a default.
+NO_LIMIT = Decimal("Infinity")
+
+#: The one Decimal context of the core: 34 digits, half even, and loud about everything that is not a number.
+CONTEXT = Context(prec=34, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
+
+
+def use_decimal_context() -> None:
+    """Install CONTEXT in this thread. Each thread that runs a Desk calls this once."""
+    setcontext(CONTEXT.copy())
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def opposite(self) -> Side:
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrdType(StrEnum):
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    STOP = "STOP"
+    STOP_LIMIT = "STOP_LIMIT"
+
+
+class TimeInForce(StrEnum):
+    DAY = "DAY"
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class AssetClass(StrEnum):
+    CRYPTO_SPOT = "CRYPTO_SPOT"
+    CRYPTO_PERP = "CRYPTO_PERP"
+    FX = "FX"
+    FUTURES = "FUTURES"
+    EQUITY = "EQUITY"
+
+
+class ScopeKind(StrEnum):
+    FIRM = "FIRM"
+    ACCOUNT = "ACCOUNT"
+    BOT = "BOT"
+    INSTRUMENT = "INSTRUMENT"
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Where an act or a halt applies. `key` is the account code, bot code or symbol; empty for FIRM."""
+
+    kind: ScopeKind
+    key: str = ""
+
+    def covers(self, *, account: str, bot: str, symbol: str) -> bool:
+        match self.kind:
+            case ScopeKind.FIRM:
+                return True
+            case ScopeKind.ACCOUNT:
+                return self.key == account
+            case ScopeKind.BOT:
+                return self.key == bot
+            case ScopeKind.INSTRUMENT:
+                return self.key == symbol
+
+    def __str__(self) -> str:
+        return "firm" if self.kind is ScopeKind.FIRM else f"{self.kind.value.lower()} {self.key}"
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The best prices of a symbol as last heard.
+
+    `at` is the venue's time, `received_at` ours (price age counts from it), `changed_at` ours when bid, ask or last
+    last differed (a frozen price is one whose content keeps coming and never changes).
+    """
+
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    last: Decimal
+    at: datetime
+    received_at: datetime
+    changed_at: datetime
+    bid_qty: Decimal = ZERO
+    ask_qty: Decimal = ZERO
+
+    @property
+    def mid(self) -> Decimal:
+        return (self.bid + self.ask) / 2
+
+    def reference(self, side: Side) -> Decimal:
+        """The price at which `side` would trade now: the ask for a buy, the bid for a sell."""
+        return self.ask if side is Side.BUY else self.bid
+
+
+def multiple_below(value: Decimal, step: Decimal) -> Decimal:
+    """The largest multiple of `step` not above `value`; exact: 0.3 over 0.1 is three steps."""
+    return (value / step).to_integral_value(rounding=ROUND_FLOOR) * step
+
+
+def multiple_above(value: Decimal, step: Decimal) -> Decimal:
+    """The smallest multiple of `step` not below `value`."""
+    return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """A tradable symbol with its spec. Quantities are in lots of `lot_size`; one unit is worth price × contract_value."""
+
+    symbol: str
+    asset_class: AssetClass
+    tick_size: Decimal
+    lot_size: Decimal
+    min_notional: Decimal
+    currency: str
+    base_currency: str = ""
+    contract_value: Decimal = ONE
+    calendar: str = "24/7"
+    is_tradable: bool = True
+
+    def qty_floor(self, qty: Decimal) -> Decimal:
+        """`qty` in whole lots, never more than asked; zero for what is not a positive finite number."""
+        if not qty.is_finite() or qty <= 0:
+            return ZERO
+        return multiple_below(qty, self.lot_size)
+
+    def limit_price(self, price: Decimal, side: Side) -> Decimal:
+        """A limit on the tick grid, never worse than asked: a buy rounds down, a sell up."""
+        return self._on_tick(price, multiple_below if side is Side.BUY else multiple_above)
+
+    def stop_price(self, price: Decimal, side: Side) -> Decimal:
+        """A stop on the tick grid, never further from the market than asked: a sell stop rounds up, a buy stop down."""
+        return self._on_tick(price, multiple_above if side is Side.SELL else multiple_below)
+
+    def notional(self, qty: Decimal, price: Decimal) -> Decimal:
+        """|qty| × price × contract_value, in the instrument's currency."""
+        return abs(qty) * price * self.contract_value
+
+    def _on_tick(self, price: Decimal, rounding: Callable[[Decimal, Decimal], Decimal]) -> Decimal:
+        return rounding(price, self.tick_size)
