@@ -387,6 +387,8 @@ class Engine(models.Model):
     version = models.CharField(max_length=40)
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
+    #: set by a clean stop; empty for one that runs or was killed
+    stopped_at = models.DateTimeField(null=True)
     #: loop lag, fsync, queue lengths, journal commit times, memory: names end in their unit
     vitals = models.JSONField(default=dict)
 

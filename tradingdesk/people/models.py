@@ -16,6 +16,8 @@ class User(AbstractUser):
         DARK = "dark", "dark"
 
     theme = models.CharField(max_length=5, choices=Theme.choices, default=Theme.AUTO)
+    #: steps of the "Try this" panel that leave no other trace ("opened_denial")
+    tried = models.JSONField(default=list, blank=True, editable=False)
 
 
 class AccountAccess(models.Model):
