@@ -33,6 +33,7 @@ class Instrument(models.Model):
     base_currency = models.CharField(max_length=8, blank=True, default="")
     calendar = models.CharField(max_length=32, default="24/7")
     is_tradable = models.BooleanField(default=True)
+    version = models.PositiveIntegerField(default=1, editable=False)
 
     class Meta:
         ordering = ["symbol"]
