@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from risk.core.units import OrdType, Quote, Side, TimeInForce
+from risk.core.units import ZERO, OrdType, Quote, Side, TimeInForce
 
 
 class OrderClass(StrEnum):
@@ -135,17 +135,18 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     is_automatic: bool = True
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One gate that ran, with its number, its limit and the level the limit came from: what the console shows.
+class Check(msgspec.Struct, frozen=True, array_like=True):
+    """One test of a gate that ran, with its number, its limit and the level the limit came from.
 
-    `observed` and `limit` are rendered numbers or words; `detail` is a plain sentence, and for a denial it names both numbers and
-    what would pass.
+    Kept as numbers, because it is made at every order: `wording.describe()` turns it into the sentence people read and
+    `wording.check_as_dict()` into what a Signal's row keeps. Only a denial carries its sentence in `detail` from the start: it
+    names both numbers and what would pass. Numbers that could not be read are None.
     """
 
     gate: str
     is_passed: bool
-    observed: str = ""
-    limit: str = ""
+    observed: Decimal | None = None
+    limit: Decimal | None = None
     level: str = ""
     detail: str = ""
     reason: Reason | None = None
@@ -169,6 +170,8 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
     #: money set aside for the order until it fills or ends; zero for EXIT and PROTECTION
     reserved: Decimal
     checks: tuple[Check, ...]
+    #: `reserved` per unit of order_qty: reservation price × contract_value
+    reserve_px: Decimal = ZERO
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True):
