@@ -214,6 +214,4 @@ STORAGES = {
 
 #: every wait of the desk; TRADINGDESK_TIMING scales all of them (fault tests run at 0.1)
 TIMING_SCALE = float(os.environ.get("TRADINGDESK_TIMING", "1"))
-TIMING = Timing()
-if TIMING_SCALE != 1:
-    TIMING = Timing(**{f: type(v)(v * TIMING_SCALE) or type(v)(1) for f in Timing.__struct_fields__ for v in [getattr(TIMING, f)]})
+TIMING = Timing(**{name: max(1, round(getattr(Timing(), name) * TIMING_SCALE)) for name in Timing.__struct_fields__})

@@ -76,10 +76,10 @@ HOLD = Decision(signal=SignalKind.HOLD)
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Every wait of the desk in one value, so that fault tests run it at a tenth. Seconds unless the name says otherwise."""
+    """Every wait of the desk in one value, in whole milliseconds, so that fault tests run it at a tenth."""
 
-    lease_s: float = 10.0
-    lease_renew_s: float = 3.0
+    lease_ms: int = 10000
+    lease_renew_ms: int = 3000
     poll_ms: int = 250
     send_timeout_ms: int = 3000
     send_age_ms_max: int = 1000
@@ -90,8 +90,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     journal_grace_ms: int = 5000
     engine_loss_grace_ms: int = 30000
     kill_verify_ms: int = 5000
-    clear_hold_live_s: int = 60
-    clear_hold_paper_s: int = 10
+    clear_hold_live_ms: int = 60000
+    clear_hold_paper_ms: int = 10000
     mark_interval_ms: int = 1000
 
 
