@@ -1,0 +1,193 @@
+"""Acts on what is there: bots, orders, brackets, positions, breakers, questions to the venue, alarms.
+
+Cancels, stops and closes are never refused for being out of date: the Desk answers them on what it finds. Only what never existed is
+refused here.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.core.messages import CommandKind, StopMode
+from execution.models import Account, Act, Alarm, Bot, Bracket, Order, Position
+from execution.services.acts import ActRefused, Ask, accounts_in, act_make, command_add, engine_runs
+from execution.services.halts import halts_over
+from risk import audit
+from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import HaltMode
+from risk.models import Instrument
+
+
+def bot_start(*, bot: Bot, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+    """Start a bot, now and after every restart, until it is stopped. Raises ActRefused with what stands in the way."""
+    ask = _bot_ask(CommandKind.START, bot, by=by, idempotency_key=idempotency_key, reason=reason, origin=origin)
+
+    def write(act: Act) -> None:
+        _may_start(bot, act)
+        Bot.objects.filter(pk=bot.pk).update(should_run=True)
+        command_add(act, ask, [bot.account])
+
+    return act_make(ask, write)
+
+
+def bot_stop(*, bot: Bot, mode: StopMode, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = "") -> Act:
+    """Stop a bot: now, once it is flat, or once its bracket is done. It stays stopped after a restart."""
+    ask = _bot_ask(
+        CommandKind.STOP, bot, by=by, idempotency_key=idempotency_key, reason=reason, seen=seen, stop_mode=mode, origin=origin
+    )
+
+    def write(act: Act) -> None:
+        Bot.objects.filter(pk=bot.pk).update(should_run=False)
+        command_add(act, ask, [bot.account])
+
+    return act_make(ask, write)
+
+
+def order_cancel(
+    *, account: Account, cl_ord_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
+) -> Act:
+    """Cancel one order, a protective leg included."""
+    if not Order.objects.filter(account=account, cl_ord_id=cl_ord_id).exists():
+        raise ActRefused(f"{account.name} has no order {cl_ord_id}.")
+    return _target(CommandKind.CANCEL_ORDER, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+
+
+def bracket_leg_cancel(
+    *, account: Account, cl_ord_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
+) -> Act:
+    """Cancel one leg of a bracket; the other stays. The Desk does not send the leg again until it is re-armed."""
+    order = Order.objects.filter(account=account, cl_ord_id=cl_ord_id).first()
+    if order is None:
+        raise ActRefused(f"{account.name} has no order {cl_ord_id}.")
+    if not order.bracket_id or order.bracket_id == cl_ord_id:
+        raise ActRefused(f"Order {cl_ord_id} is no leg of a bracket: cancel it as an order.")
+    return _target(CommandKind.CANCEL_LEG, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+
+
+def bracket_cancel(
+    *, account: Account, bracket_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
+) -> Act:
+    """Cancel both legs of a bracket. The position stays, unprotected."""
+    if not Bracket.objects.filter(account=account, bracket_id=bracket_id).exists():
+        raise ActRefused(f"{account.name} has no bracket {bracket_id}.")
+    return _target(CommandKind.CANCEL_BRACKET, account, bracket_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+
+
+def position_close(
+    *, account: Account, symbol: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
+) -> Act:
+    """Close one position at market."""
+    if not Position.objects.filter(account=account, symbol=symbol).exists():
+        raise ActRefused(f"{account.name} never held {symbol}.")
+    return _target(CommandKind.CLOSE, account, symbol, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+
+
+def flatten(*, scope: Scope, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = "") -> Act:
+    """Close every position in scope, symbol by symbol, and verify it at the venue. Blocks nothing afterwards: a kill does."""
+    ask = Ask(
+        kind=CommandKind.FLATTEN,
+        scope=scope,
+        by=by,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        seen=seen,
+        origin=origin,
+    )
+    return act_make(ask, lambda act: command_add(act, ask, accounts_in(scope)))
+
+
+def flatten_stop(*, account: Account, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+    """Stop a flatten that runs on this account; what it closed stays closed, stops are put back."""
+    return _target(CommandKind.STOP_FLATTEN, account, "", by, idempotency_key, reason=reason, origin=origin)
+
+
+def breaker_reset(*, account: Account, symbol: str, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+    """End the cooldown of a symbol's circuit breaker."""
+    if not Instrument.objects.filter(symbol=symbol).exists():
+        raise ActRefused(f"There is no instrument “{symbol}”.")
+    return _target(CommandKind.RESET_BREAKER, account, symbol, by, idempotency_key, reason=reason, origin=origin)
+
+
+def venue_query(*, account: Account, by: str, idempotency_key: str, target: str = "", reason: str = "", origin: str = "") -> Act:
+    """Ask the venue for its orders, fills and positions now; `target` names one order where only that is in doubt."""
+    return _target(CommandKind.QUERY, account, target, by, idempotency_key, reason=reason, origin=origin)
+
+
+def alarm_ack(*, alarm: Alarm, by: str, origin: str = "") -> Alarm:
+    """Acknowledge an alarm: its sound stops, what is still true stays. The first to do so is remembered."""
+    with transaction.atomic():
+        at = timezone.now()
+        if Alarm.objects.filter(pk=alarm.pk, acked_at=None).update(acked_at=at, acked_by=by):
+            audit.record(
+                by=by,
+                action="alarm_ack",
+                model="execution.Alarm",
+                key=str(alarm.pk),
+                before={"acked_by": ""},
+                after={"acked_by": by, "title": alarm.title, "account": alarm.account.code},
+                origin=origin,
+            )
+    alarm.refresh_from_db()
+    return alarm
+
+
+def _bot_ask(
+    kind: CommandKind,
+    bot: Bot,
+    *,
+    by: str,
+    idempotency_key: str,
+    reason: str,
+    seen: str = "",
+    stop_mode: StopMode = StopMode.NOW,
+    origin: str = "",
+) -> Ask:
+    return Ask(
+        kind=kind,
+        scope=Scope(ScopeKind.BOT, bot.code),
+        by=by,
+        idempotency_key=idempotency_key,
+        reason=reason,
+        seen=seen,
+        stop_mode=stop_mode,
+        origin=origin,
+    )
+
+
+def _target(
+    kind: CommandKind,
+    account: Account,
+    target: str,
+    by: str,
+    idempotency_key: str,
+    *,
+    reason: str = "",
+    seen: str = "",
+    origin: str = "",
+) -> Act:
+    ask = Ask(
+        kind=kind,
+        scope=Scope(ScopeKind.ACCOUNT, account.code),
+        by=by,
+        idempotency_key=idempotency_key,
+        reason=reason,
+        target=target,
+        seen=seen,
+        origin=origin,
+    )
+    return act_make(ask, lambda act: command_add(act, ask, [account]))
+
+
+def _may_start(bot: Bot, act: Act) -> None:
+    if not bot.is_enabled:
+        raise ActRefused(f"{bot.code} is disabled. Enable it in the admin first.")
+    if not bot.account.is_enabled:
+        raise ActRefused(f"{bot.account.name} is disabled, so nothing can start on it.")
+    halted = halts_over(bot).filter(mode=HaltMode.HALTED).exclude(scope=ScopeKind.INSTRUMENT).first()
+    if halted is not None:
+        raise ActRefused(
+            f"{bot.code} is halted ({halted.cause.replace('_', ' ').lower()}, {halted.scope.lower()}): clear that first."
+        )
+    if not engine_runs(bot.account, act.at):
+        raise ActRefused(f"No engine runs {bot.account.code} now, so nothing can start there. Start an engine first.")
