@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from execution.core.messages import Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from risk.core.units import Quote
@@ -79,3 +79,22 @@ class Feed(Protocol):
 
     async def history(self, symbol: str, *, bars: int, interval_s: int) -> Sequence[Bar]:
         """Closed bars before now, oldest first, for warm-up. May be fewer than asked."""
+
+
+#: what each venue can do, by the name an Account gives its broker: settings are made of it without loading the adapter
+VENUES: Final[Mapping[str, frozenset[Capability]]] = {
+    "simulated": frozenset(
+        {
+            Capability.STOP_ORDERS,
+            Capability.POST_ONLY,
+            Capability.IOC,
+            Capability.FOK,
+            Capability.REDUCE_ONLY,
+            Capability.QUERY_BY_CLIENT_ID,
+            Capability.ECHOES_CLIENT_ID,
+            Capability.ORDER_TRACKING,
+            Capability.FILL_STREAM,
+            Capability.FRACTIONAL,
+        }
+    ),
+}

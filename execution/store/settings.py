@@ -1,0 +1,126 @@
+"""The configuration of one account: from rows to the DeskSettings its engine runs on, kept as immutable versions.
+
+A version is one value with a content hash. The same content twice is the same version, so that only a change moves the engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from execution.core.messages import BotSpec, DeskSettings
+from execution.core.ports import VENUES
+from execution.models import Account, Bot
+from risk import models as rows
+from risk.core.settings import AccountLimits, Profile, RiskSettings
+from risk.core.units import AssetClass, Instrument
+from risk.models import SettingsVersion
+
+_INSTRUMENT: Final = tuple(name for name in Instrument.__struct_fields__ if name != "asset_class")
+
+
+def desk_settings_from_rows(account: Account) -> DeskSettings:
+    """The account's whole configuration as the rows say now. `version` is 0: `settings_version_ensure` numbers it."""
+    bots = list(account.bots.select_related("profile").prefetch_related("symbols__instrument").order_by("code"))
+    profiles = {bot.profile.code: bot.profile for bot in bots}
+    unnumbered = DeskSettings(
+        account=account.code,
+        environment=account.environment,
+        currency=account.currency,
+        version=0,
+        digest="",
+        capabilities=tuple(sorted(VENUES[account.broker])),
+        instruments={symbol: instrument_value(row) for symbol, row in sorted(_instruments(account, bots).items())},
+        bots={bot.code: _bot(bot) for bot in bots},
+        profiles={code: profile_value(profiles[code]) for code in sorted(profiles)},
+        limits=limits_value(account.limits),
+        timing=settings.TIMING,
+        starting_cash=account.starting_cash,
+    )
+    return msgspec.structs.replace(unnumbered, digest=_digest(unnumbered))
+
+
+def settings_version_ensure(account: Account, *, by: str, reason: str = "") -> SettingsVersion:
+    """The version that says what the rows say: the newest one, or a new one when the content changed.
+
+    Call it inside the transaction of the change. The account's row is locked first, so that of two changes at once the second
+    reads what the first wrote.
+    """
+    with transaction.atomic():
+        Account.objects.select_for_update().get(pk=account.pk)
+        fresh = Account.objects.select_related("limits").get(pk=account.pk)
+        current = desk_settings_from_rows(fresh)
+        newest = SettingsVersion.objects.filter(account=fresh.code).order_by("-version").first()
+        if newest is not None and newest.digest == current.digest:
+            return newest
+        numbered = msgspec.structs.replace(current, version=newest.version + 1 if newest else 1)
+        return SettingsVersion.objects.create(
+            account=fresh.code,
+            version=numbered.version,
+            digest=numbered.digest,
+            body=msgspec.to_builtins(numbered, str_keys=True),
+            by=by,
+            reason=reason[:300],
+            created_at=timezone.now(),
+        )
+
+
+def settings_version_value(version: SettingsVersion) -> DeskSettings:
+    """The DeskSettings of a stored version; an explicit "no limit" is back as NO_LIMIT."""
+    return msgspec.convert(version.body, DeskSettings)
+
+
+def instrument_value(row: rows.Instrument) -> Instrument:
+    return Instrument(asset_class=AssetClass(row.asset_class), **{name: getattr(row, name) for name in _INSTRUMENT})
+
+
+def profile_value(row: rows.RiskProfile) -> Profile:
+    return Profile(
+        code=row.code,
+        base=risk_value(row),
+        classes={AssetClass(override.asset_class): risk_value(override) for override in row.classes.order_by("asset_class")},
+        symbols={
+            override.instrument.symbol: risk_value(override)
+            for override in row.symbols.select_related("instrument").order_by("instrument__symbol")
+        },
+    )
+
+
+def risk_value(row: rows.RiskFields) -> RiskSettings:
+    return msgspec.convert(_fields(row, RiskSettings), RiskSettings)
+
+
+def limits_value(row: rows.AccountLimits) -> AccountLimits:
+    return AccountLimits(**_fields(row, AccountLimits))
+
+
+def _fields(row: Any, value: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in value.__struct_fields__}
+
+
+def _bot(bot: Bot) -> BotSpec:
+    return BotSpec(
+        code=bot.code,
+        brain=bot.brain,
+        params={name: str(bot.params[name]) for name in sorted(bot.params)},
+        symbols=tuple(sorted(symbol.instrument.symbol for symbol in bot.symbols.all())),
+        profile=bot.profile.code,
+        bar_s=bot.bar_s,
+        is_enabled=bot.is_enabled,
+    )
+
+
+def _instruments(account: Account, bots: list[Bot]) -> dict[str, rows.Instrument]:
+    """What any bot lists, disabled ones included, and what the account still holds: a position needs its spec to be closed."""
+    held = account.positions.filter(is_open=True).values("symbol")
+    listed = {symbol.instrument.symbol: symbol.instrument for bot in bots for symbol in bot.symbols.all()}
+    return listed | {row.symbol: row for row in rows.Instrument.objects.filter(symbol__in=held)}
+
+
+def _digest(value: DeskSettings) -> str:
+    return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=32).hexdigest()
