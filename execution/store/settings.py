@@ -26,6 +26,7 @@ _INSTRUMENT: Final = tuple(name for name in Instrument.__struct_fields__ if name
 
 def desk_settings_from_rows(account: Account) -> DeskSettings:
     """The account's whole configuration as the rows say now. `version` is 0: `settings_version_ensure` numbers it."""
+    account = Account.objects.select_related("limits").get(pk=account.pk)
     bots = list(account.bots.select_related("profile").prefetch_related("symbols__instrument").order_by("code"))
     profiles = {bot.profile.code: bot.profile for bot in bots}
     unnumbered = DeskSettings(
@@ -53,14 +54,13 @@ def settings_version_ensure(account: Account, *, by: str, reason: str = "") -> S
     """
     with transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)
-        fresh = Account.objects.select_related("limits").get(pk=account.pk)
-        current = desk_settings_from_rows(fresh)
-        newest = SettingsVersion.objects.filter(account=fresh.code).order_by("-version").first()
+        current = desk_settings_from_rows(account)
+        newest = SettingsVersion.objects.filter(account=account.code).order_by("-version").first()
         if newest is not None and newest.digest == current.digest:
             return newest
         numbered = msgspec.structs.replace(current, version=newest.version + 1 if newest else 1)
         return SettingsVersion.objects.create(
-            account=fresh.code,
+            account=account.code,
             version=numbered.version,
             digest=numbered.digest,
             body=msgspec.to_builtins(numbered, str_keys=True),
