@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,9 @@ from execution.core.messages import Timing
 BASE_DIR = Path(__file__).resolve().parent.parent
 #: everything written at run time lives here
 VAR_DIR = Path(os.environ.get("TRADINGDESK_VAR", BASE_DIR / "var"))
+
+#: what `desk` writes about its running processes; without REDIS_URL the others find the private Valkey in it
+DESK_FILE = VAR_DIR / "desk.json"
 
 DEBUG = os.environ.get("TRADINGDESK_DEBUG") == "1"
 IS_TEST = "pytest" in sys.modules
@@ -36,11 +40,11 @@ ALLOW_LIVE = os.environ.get("TRADINGDESK_ALLOW_LIVE") == "1"
 
 DESK_URL = os.environ.get("DESK_URL", "http://127.0.0.1:8000").rstrip("/")
 _desk = urlsplit(DESK_URL)
-_hosts = {_desk.hostname or "127.0.0.1"}
-if _hosts & {"127.0.0.1", "localhost", "::1"}:
-    _hosts |= {"127.0.0.1", "localhost", "[::1]"}
-ALLOWED_HOSTS = sorted(_hosts) + (["testserver"] if IS_TEST else [])
-CSRF_TRUSTED_ORIGINS = [DESK_URL]
+_LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
+_hosts = _LOOPBACK if _desk.hostname in {"127.0.0.1", "localhost", "::1"} else [_desk.hostname or ""]
+ALLOWED_HOSTS = _hosts + (["testserver"] if IS_TEST else [])
+#: where a page of ours may come from: forms and sockets from elsewhere are refused
+CSRF_TRUSTED_ORIGINS = [f"{_desk.scheme}://{host}" + (f":{_desk.port}" if _desk.port else "") for host in _hosts]
 if _desk.scheme == "https":
     SECURE_SSL_REDIRECT = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -132,7 +136,8 @@ def _database(url: str) -> dict[str, Any]:
             "timeout": 5,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
-        "TEST": {"NAME": os.environ.get("TEST_SQLITE", str(VAR_DIR / "test.sqlite3"))},
+        # a file, since threads of the tests write to it; of this process alone, so that two runs never meet
+        "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"tradingdesk-test-{os.getpid()}.sqlite3")},
     }
 
 
@@ -148,7 +153,7 @@ def _redis_url() -> str:
     if url := os.environ.get("REDIS_URL"):
         return url
     try:
-        socket = json.loads((VAR_DIR / "desk.json").read_text())["valkey_socket"]
+        socket = json.loads(DESK_FILE.read_text())["valkey_socket"]
     except (OSError, ValueError, KeyError):
         return ""
     return f"unix://{socket}"
@@ -168,6 +173,10 @@ else:
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) or "memory://"
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "jobs"
+CELERY_TASK_ROUTES = {"execution.watch": {"queue": "watch"}}
+CELERY_BEAT_SCHEDULE = {"watch": {"task": "execution.watch", "schedule": 1.0, "options": {"queue": "watch", "expires": 1}}}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -199,7 +208,8 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
-STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT = None if IS_TEST else VAR_DIR / "static"
+SERVESTATIC_USE_FINDERS = SERVESTATIC_AUTOREFRESH = DEBUG or IS_TEST
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -207,6 +217,27 @@ STORAGES = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG or IS_TEST
         else "servestatic.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- the log: one line per record on stderr, JSON when asked -----------------------------------------------------------
+
+LOG_LEVEL = os.environ.get("TRADINGDESK_LOG_LEVEL", "INFO").upper()
+LOG_IS_JSON = os.environ.get("TRADINGDESK_LOG") == "json"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "tradingdesk.log_lines.formatter", "is_json": LOG_IS_JSON}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+        # the link to the layer says itself when it is down
+        "daphne": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }
 

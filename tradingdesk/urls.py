@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.urls import include, path
+import importlib.util
 
-urlpatterns = [
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+from tradingdesk.health import healthz, readyz
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
 ]
+if importlib.util.find_spec("tradingdesk.people.urls"):
+    urlpatterns.append(path("", include("tradingdesk.people.urls")))
+if importlib.util.find_spec("tradingdesk.console.urls"):
+    urlpatterns.append(path("", include("tradingdesk.console.urls")))

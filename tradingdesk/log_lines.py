@@ -1,0 +1,32 @@
+"""How a log record becomes one line: words for people, JSON for machines. Fields given as `extra` come after the words."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import structlog
+
+_BEFORE = [
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def _line(logger: Any, name: str, fields: structlog.typing.EventDict) -> str:
+    """`2026-01-02T03:04:05.678901Z WARNING risk.audit: what happened key=value`, and a traceback on the lines below."""
+    head = f"{fields.pop('timestamp')} {fields.pop('level').upper()} {fields.pop('logger')}: {fields.pop('event')}"
+    traceback = fields.pop("exception", "")
+    return " ".join([head, *(f"{key}={value}" for key, value in fields.items())]) + (f"\n{traceback}" if traceback else "")
+
+
+def formatter(*, is_json: bool) -> logging.Formatter:
+    """The formatter of every process, for LOGGING."""
+    last: Any = structlog.processors.JSONRenderer() if is_json else _line
+    errors = structlog.processors.dict_tracebacks if is_json else structlog.processors.format_exc_info
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_BEFORE,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, errors, last],
+    )
