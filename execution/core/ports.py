@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Final, Protocol
+from decimal import Decimal, InvalidOperation
+from typing import Final, Protocol, runtime_checkable
 
 from execution.core.messages import Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from risk.core.units import Quote
@@ -66,6 +66,13 @@ class Broker(Protocol):
         """Execution reports as they come. `at` is the adapter's receipt; the runner re-stamps it."""
 
 
+@runtime_checkable
+class TakesMarket(Protocol):
+    """A broker that matches orders itself: it is shown every event of the feed, in order, before anyone decides on it."""
+
+    def on_market(self, event: Quote | Trade | Bar) -> None: ...
+
+
 class Feed(Protocol):
     """Market data for a set of symbols: an endless (live) or finite (tape) stream."""
 
@@ -74,6 +81,10 @@ class Feed(Protocol):
     is_synthetic: bool
     #: True when the source's clock is synchronised with ours, so that its lag is a bound
     has_synchronised_clock: bool
+    #: where the stream stands, to be persisted and given back when the feed is opened again
+    offset: int
+    #: lines of a tape that could not be read
+    broken_lines: int
 
     def events(self) -> AsyncIterator[Quote | Trade | Bar]: ...
 
@@ -98,3 +109,46 @@ VENUES: Final[Mapping[str, frozenset[Capability]]] = {
         }
     ),
 }
+
+_PERCENT: Final = ("0.0", "0", "100")
+
+#: what a venue can be told in `Account.broker_options`: name → (default, lowest, highest), as decimal strings
+VENUE_OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, str, str]]]] = {
+    "simulated": {
+        "seed": ("1", "0", "9223372036854775807"),
+        "latency_ms": ("2", "0", "60000"),
+        "fee_maker_bps": ("2.0", "-100", "1000"),
+        "fee_taker_bps": ("5.0", "-100", "1000"),
+        "slippage_bps": ("0.0", "0", "1000"),
+        "leverage_max": ("20", "1", "1000"),
+        "partial_pct": _PERCENT,
+        "reject_pct": _PERCENT,
+        "lost_answer_pct": _PERCENT,
+        "duplicate_pct": _PERCENT,
+        "late_report_pct": _PERCENT,
+        "late_report_ms": ("250", "0", "60000"),
+    },
+}
+
+
+def venue_options(broker: str, options: Mapping[str, object]) -> dict[str, Decimal]:
+    """Every option of the venue, given or default. ValueError with one plain sentence for a wrong name or value."""
+    known = VENUE_OPTIONS[broker]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"The venue “{broker}” has no option “{name}”; it has {', '.join(known)}.")
+    return {name: number_within(name, options.get(name, row[0]), row) for name, row in known.items()}
+
+
+def number_within(name: str, value: object, row: tuple[str, str, str]) -> Decimal:
+    """`value` as a Decimal within the row's bounds. ValueError with one plain sentence when it is not."""
+    lowest, highest = Decimal(row[1]), Decimal(row[2])
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ValueError(f"{name} must be a number, was “{value}”.") from None
+    if not number.is_finite() or not lowest <= number <= highest:
+        raise ValueError(f"{name} must be from {row[1]} to {row[2]}, was {value}.")
+    if not any("." in text for text in row) and number != number.to_integral_value():
+        raise ValueError(f"{name} must be a whole number, was {value}.")
+    return number
