@@ -8,9 +8,13 @@ import sys
 
 
 def main() -> None:
+    if sys.version_info < (3, 11):  # noqa: UP036 -- the sentence is for those who have an older one
+        sys.exit("tradingdesk needs Python 3.11 or newer; this is {}.{}.".format(*sys.version_info[:2]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tradingdesk.settings")
-    from django.core.management import execute_from_command_line
-
+    try:
+        from django.core.management import execute_from_command_line
+    except ModuleNotFoundError:
+        sys.exit("Django is not installed for {}: run `make setup`, then .venv/bin/python manage.py.".format(sys.executable))  # noqa: UP032
     execute_from_command_line(sys.argv)
 
 

@@ -16,17 +16,22 @@ _BEFORE = [
 
 
 def _line(logger: Any, name: str, fields: structlog.typing.EventDict) -> str:
-    """`2026-01-02T03:04:05.678901Z WARNING risk.audit: what happened key=value`, and a traceback on the lines below."""
-    head = f"{fields.pop('timestamp')} {fields.pop('level').upper()} {fields.pop('logger')}: {fields.pop('event')}"
+    """`2026-01-02T03:04:05.678901Z web WARNING risk.audit: what happened key=value`, and a traceback on the lines below."""
+    opening = f"{fields.pop('timestamp')} {fields.pop('process')} {fields.pop('level').upper()}"
+    head = f"{opening} {fields.pop('logger')}: {fields.pop('event')}"
     traceback = fields.pop("exception", "")
     return " ".join([head, *(f"{key}={value}" for key, value in fields.items())]) + (f"\n{traceback}" if traceback else "")
 
 
-def formatter(*, is_json: bool) -> logging.Formatter:
-    """The formatter of every process, for LOGGING."""
+def formatter(*, process: str, is_json: bool) -> logging.Formatter:
+    """The formatter of every process, for LOGGING. `process` stands in each line: web, engine, jobs, watch …"""
+
+    def add_process(logger: Any, name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**fields, "process": process}
+
     last: Any = structlog.processors.JSONRenderer() if is_json else _line
     errors = structlog.processors.dict_tracebacks if is_json else structlog.processors.format_exc_info
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_BEFORE,
+        foreign_pre_chain=[*_BEFORE, add_process],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, errors, last],
     )

@@ -14,7 +14,7 @@ from execution.core.messages import Timing
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 #: everything written at run time lives here
-VAR_DIR = Path(os.environ.get("TRADINGDESK_VAR", BASE_DIR / "var"))
+VAR_DIR = Path(os.environ.get("TRADINGDESK_VAR", BASE_DIR / "var")).absolute()
 
 #: what `desk` writes about its running processes; without REDIS_URL the others find the private Valkey in it
 DESK_FILE = VAR_DIR / "desk.json"
@@ -38,7 +38,8 @@ ALLOW_LIVE = os.environ.get("TRADINGDESK_ALLOW_LIVE") == "1"
 
 # --- where the desk is reached -----------------------------------------------------------------------------------------
 
-DESK_URL = os.environ.get("DESK_URL", "http://127.0.0.1:8000").rstrip("/")
+GIVEN_DESK_URL = os.environ.get("DESK_URL", "").rstrip("/")
+DESK_URL = GIVEN_DESK_URL or "http://127.0.0.1:8000"
 _desk = urlsplit(DESK_URL)
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 _hosts = _LOOPBACK if _desk.hostname in {"127.0.0.1", "localhost", "::1"} else [_desk.hostname or ""]
@@ -64,6 +65,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 INSTALLED_APPS = [
     "execution",
     "risk",
+    "tradingdesk",
     "tradingdesk.people",
     "channels",
     "django.contrib.admin",
@@ -148,15 +150,18 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 # --- Redis or Valkey ---------------------------------------------------------------------------------------------------
 
 
+GIVEN_REDIS_URL = os.environ.get("REDIS_URL", "")
+
+
 def _redis_url() -> str:
     """REDIS_URL, else the private Valkey that the running `desk` wrote down; empty for none."""
-    if url := os.environ.get("REDIS_URL"):
-        return url
+    if GIVEN_REDIS_URL:
+        return GIVEN_REDIS_URL
     try:
         socket = json.loads(DESK_FILE.read_text())["valkey_socket"]
     except (OSError, ValueError, KeyError):
         return ""
-    return f"unix://{socket}"
+    return f"unix://{socket}" if socket else ""
 
 
 REDIS_URL = _redis_url()
@@ -222,12 +227,14 @@ STORAGES = {
 
 # --- the log: one line per record on stderr, JSON when asked -----------------------------------------------------------
 
+#: what this process is, in each line of the log
+PROCESS = os.environ.get("TRADINGDESK_PROCESS", Path(sys.argv[0]).stem or "python")
 LOG_LEVEL = os.environ.get("TRADINGDESK_LOG_LEVEL", "INFO").upper()
 LOG_IS_JSON = os.environ.get("TRADINGDESK_LOG") == "json"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "tradingdesk.log_lines.formatter", "is_json": LOG_IS_JSON}},
+    "formatters": {"line": {"()": "tradingdesk.log_lines.formatter", "process": PROCESS, "is_json": LOG_IS_JSON}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {

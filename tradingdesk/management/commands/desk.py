@@ -1,0 +1,184 @@
+"""`manage.py desk`: the whole desk on one machine. It prepares, then keeps web, engine, jobs and watch running until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command, get_commands
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connections
+
+from tradingdesk import prepare
+from tradingdesk.prepare import CannotStart
+from tradingdesk.supervise import Child, Log, Record, Supervisor, survivors_end
+
+STOP_ORDER = ("web", "jobs", "engine", "watch", "valkey")
+WEB_READY_S = 30.0
+
+
+class Command(BaseCommand):
+    help = "Run the whole desk on this machine: prepare, migrate, seed, then web, engine, jobs and watch until Ctrl-C."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--bind", default="127.0.0.1", metavar="HOST", help="default: this machine only")
+        parser.add_argument(
+            "--feed", metavar="synthetic | replay:PATH[@SPEED]", help="what feeds the demo account; SPEED is 1, 60, max …"
+        )
+        parser.add_argument("--logins", action="store_true", help="show the demo logins again")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["logins"]:
+                self.stdout.write(_logins())
+            else:
+                self._run(**options)
+        except CannotStart as error:
+            self.stderr.write(str(error))
+            sys.exit(1)
+        except DatabaseError as error:
+            self.stderr.write(f"The database cannot be used: {str(error).strip().splitlines()[0]}.")
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    def _run(self, *, bind: str, port: int, feed: str | None, verbosity: int, **_: Any) -> None:
+        url = _url(bind, port)
+        listener = _look(bind, port)
+        _write(feed)
+        folder = Path(settings.VAR_DIR)
+        log = Log(folder / "desk.log", is_verbose=verbosity > 1)
+        valkey = None if settings.GIVEN_REDIS_URL else prepare.valkey_socket(folder)
+        record = Record(settings.DESK_FILE, pid=os.getpid(), url=url, valkey_socket=str(valkey or ""))
+        supervisor = Supervisor(
+            _children(listener, url, valkey), stop_order=STOP_ORDER, log=log, record=record, folder=settings.BASE_DIR
+        )
+
+        async def announce() -> None:
+            is_there = await _until_answering(listener.getsockname())
+            self.stdout.write(_greeting(url) if is_there else f"The web does not answer yet: see {folder / 'desk.log'}.")
+            self.stdout.flush()
+
+        with listener:
+            asyncio.run(supervisor.run(announce=announce))
+
+
+def _url(bind: str, port: int) -> str:
+    if settings.GIVEN_DESK_URL:
+        return str(settings.GIVEN_DESK_URL)
+    if bind in ("0.0.0.0", "::"):
+        raise CannotStart("Say under which address people reach this desk, for example DESK_URL=https://desk.example.org.")
+    return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
+
+
+def _look(bind: str, port: int) -> socket.socket:
+    """Everything that can fail before a byte is written. What a killed desk left running is ended here: it may hold the port."""
+    folder: Path = settings.VAR_DIR
+    prepare.folder_require(folder)
+    lock = folder / "desk.lock"
+    has_lock = lock.exists() and prepare.lock_take(lock)
+    survivors_end(settings.DESK_FILE)
+    listener = prepare.socket_listen(bind, port)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not has_lock:
+        prepare.lock_take(lock)
+    return listener
+
+
+def _write(feed: str | None) -> None:
+    prepare.secret_key_require(settings.VAR_DIR / "secret_key")
+    prepare.database_migrate(settings.VAR_DIR / "backup")
+    if "seed" in get_commands():
+        call_command("seed")
+    prepare.static_collect()
+    connections.close_all()
+
+
+def _children(listener: socket.socket, url: str, valkey: Path | None) -> list[Child]:
+    python, celery = sys.executable, [sys.executable, "-m", "celery", "-A", "tradingdesk.celery:app", "worker"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    fd = listener.fileno()
+    shared = {**os.environ, "DESK_URL": url, "PYTHONUNBUFFERED": "1"}
+    if valkey:
+        shared["REDIS_URL"] = f"unix://{valkey}"
+
+    def child(name: str, stop_s: float, *argv: str, **more: Any) -> Child:
+        return Child(name, argv, stop_s, {**shared, "TRADINGDESK_PROCESS": name}, **more)
+
+    first = [child("valkey", 2, *prepare.valkey_argv(prepare.valkey_binary(), valkey), is_ready=_answers(valkey))] if valkey else []
+    return [
+        *first,
+        child(
+            "web",
+            3,
+            python,
+            "-m",
+            "daphne",
+            "--fd",
+            str(fd),
+            "-v",
+            "0",
+            "--no-server-name",
+            "tradingdesk.asgi:application",
+            fds=[fd],
+        ),
+        child("engine", 8, python, "manage.py", "runworker", "execution"),
+        child("jobs", 5, *celery, "-Q", "jobs", "-c", "2", "-n", "jobs@%h", *quiet),
+        child(
+            "watch", 2, *celery, "-Q", "watch", "-P", "solo", "-B", "--scheduler", "celery.beat:Scheduler", "-n", "watch@%h", *quiet
+        ),
+    ]
+
+
+def _answers(path: Path) -> Callable[[], Awaitable[bool]]:
+    async def is_ready() -> bool:
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+        except OSError:
+            return False
+        writer.write(b"PING\r\n")
+        answer = await reader.readline()
+        writer.close()
+        return answer == b"+PONG\r\n"
+
+    return is_ready
+
+
+async def _until_answering(address: Any) -> bool:
+    """Whether the web answers /healthz within WEB_READY_S."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WEB_READY_S):
+            while not await _is_healthy(address[0], address[1]):
+                await asyncio.sleep(0.1)
+            return True
+    return False
+
+
+async def _is_healthy(host: str, port: int) -> bool:
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    try:
+        reader, writer = await asyncio.open_connection(here, port)
+        writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+    except OSError:
+        return False
+    return b" 200 " in status
+
+
+def _logins() -> str:
+    return ""
+
+
+def _greeting(url: str) -> str:
+    return f"\ntradingdesk runs at {url}\n\n{_logins()}\nCtrl-C stops everything. The log is {settings.VAR_DIR / 'desk.log'}.\n"
