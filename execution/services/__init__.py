@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from execution.services.accounts import account_delete, account_save, bot_delete, bot_save, settings_numbered
 from execution.services.acts import ActRefused
 from execution.services.halts import (
     bot_pause,
@@ -32,9 +33,13 @@ from execution.services.operations import (
 
 __all__ = [
     "ActRefused",
+    "account_delete",
+    "account_save",
     "alarm_ack",
+    "bot_delete",
     "bot_pause",
     "bot_resume",
+    "bot_save",
     "bot_start",
     "bot_stop",
     "bracket_cancel",
@@ -53,5 +58,6 @@ __all__ = [
     "pause",
     "position_close",
     "resume",
+    "settings_numbered",
     "venue_query",
 ]

@@ -6,7 +6,6 @@ A version is one value with a content hash. The same content twice is the same v
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
 
 import msgspec
 from django.conf import settings
@@ -17,11 +16,8 @@ from execution.core.messages import BotSpec, DeskSettings
 from execution.core.ports import VENUES
 from execution.models import Account, Bot
 from risk import models as rows
-from risk.core.settings import AccountLimits, Profile, RiskSettings
-from risk.core.units import AssetClass, Instrument
 from risk.models import SettingsVersion
-
-_INSTRUMENT: Final = tuple(name for name in Instrument.__struct_fields__ if name != "asset_class")
+from risk.selectors import instrument_value, limits_value, profile_value
 
 
 def desk_settings_from_rows(account: Account) -> DeskSettings:
@@ -73,34 +69,6 @@ def settings_version_ensure(account: Account, *, by: str, reason: str = "") -> S
 def settings_version_value(version: SettingsVersion) -> DeskSettings:
     """The DeskSettings of a stored version; an explicit "no limit" is back as NO_LIMIT."""
     return msgspec.convert(version.body, DeskSettings)
-
-
-def instrument_value(row: rows.Instrument) -> Instrument:
-    return Instrument(asset_class=AssetClass(row.asset_class), **{name: getattr(row, name) for name in _INSTRUMENT})
-
-
-def profile_value(row: rows.RiskProfile) -> Profile:
-    return Profile(
-        code=row.code,
-        base=risk_value(row),
-        classes={AssetClass(override.asset_class): risk_value(override) for override in row.classes.order_by("asset_class")},
-        symbols={
-            override.instrument.symbol: risk_value(override)
-            for override in row.symbols.select_related("instrument").order_by("instrument__symbol")
-        },
-    )
-
-
-def risk_value(row: rows.RiskFields) -> RiskSettings:
-    return msgspec.convert(_fields(row, RiskSettings), RiskSettings)
-
-
-def limits_value(row: rows.AccountLimits) -> AccountLimits:
-    return AccountLimits(**_fields(row, AccountLimits))
-
-
-def _fields(row: Any, value: type[msgspec.Struct]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in value.__struct_fields__}
 
 
 def _bot(bot: Bot) -> BotSpec:

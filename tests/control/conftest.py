@@ -15,7 +15,7 @@ from risk.models import AccountLimits, Instrument, RiskProfile
 
 
 def instrument_row(symbol: str) -> Instrument:
-    return Instrument.objects.create(
+    Instrument.objects.create(
         symbol=symbol,
         asset_class=AssetClass.CRYPTO_SPOT,
         tick_size=Decimal("0.01"),
@@ -24,23 +24,27 @@ def instrument_row(symbol: str) -> Instrument:
         currency="USDT",
         base_currency=symbol.removesuffix("USDT"),
     )
+    return Instrument.objects.get(symbol=symbol)
 
 
 def limits_row(name: str) -> AccountLimits:
     fields = {name: getattr(ACCOUNT_PRESET, name) for name in ACCOUNT_PRESET.__struct_fields__}
-    return AccountLimits.objects.create(name=name, **fields)
+    return AccountLimits.objects.get(pk=AccountLimits.objects.create(name=name, **fields).pk)
 
 
 def account_row(code: str, *, environment: str = "PAPER") -> Account:
     return Account.objects.create(code=code, name=code.replace("-", " ").title(), environment=environment, limits=limits_row(code))
 
 
+def profile_row(code: str) -> RiskProfile:
+    """The spot preset, read back as the database gives it."""
+    preset = PRESETS[AssetClass.CRYPTO_SPOT]
+    RiskProfile.objects.create(code=code, name=code.title(), **{name: getattr(preset, name) for name in preset.__struct_fields__})
+    return RiskProfile.objects.get(code=code)
+
+
 def bot_row(code: str, account: Account, *symbols: Instrument, should_run: bool = True) -> Bot:
-    profile, _ = RiskProfile.objects.get_or_create(
-        code="demo",
-        defaults={"name": "Demo"}
-        | {f: getattr(PRESETS[AssetClass.CRYPTO_SPOT], f) for f in PRESETS[AssetClass.CRYPTO_SPOT].__struct_fields__},
-    )
+    profile = RiskProfile.objects.filter(code="demo").first() or profile_row("demo")
     bot = Bot.objects.create(code=code, account=account, brain="ema_cross", profile=profile, bar_s=2, should_run=should_run)
     for symbol in symbols:
         BotInstrument.objects.create(bot=bot, instrument=symbol, account=account)

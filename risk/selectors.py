@@ -1,0 +1,68 @@
+"""What risk's rows say, as core values: effective settings with the level of each, and what an override would inherit."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from risk import models
+from risk.core.settings import AccountLimits, Effective, Profile, Resolved, RiskSettings, effective, resolve
+from risk.core.units import AssetClass, Instrument
+
+_INSTRUMENT: Final = tuple(name for name in Instrument.__struct_fields__ if name != "asset_class")
+_NO_CEILINGS: Final = AccountLimits()
+
+
+def instrument_value(row: models.Instrument) -> Instrument:
+    return Instrument(asset_class=AssetClass(row.asset_class), **{name: getattr(row, name) for name in _INSTRUMENT})
+
+
+def profile_value(row: models.RiskProfile) -> Profile:
+    """The profile with its overrides, read from the database."""
+    return Profile(
+        code=row.code,
+        base=risk_value(row),
+        classes={AssetClass(override.asset_class): risk_value(override) for override in row.classes.order_by("asset_class")},
+        symbols={
+            override.instrument.symbol: risk_value(override)
+            for override in row.symbols.select_related("instrument").order_by("instrument__symbol")
+        },
+    )
+
+
+def risk_value(row: models.RiskFields) -> RiskSettings:
+    return msgspec.convert(_fields(row, RiskSettings), RiskSettings)
+
+
+def limits_value(row: models.AccountLimits) -> AccountLimits:
+    return AccountLimits(**_fields(row, AccountLimits))
+
+
+def settings_effective(profile: models.RiskProfile, limits: models.AccountLimits, instrument: models.Instrument) -> Effective:
+    """Every field in force for one instrument under this profile and these ceilings, with the level that set it."""
+    return effective(
+        profile_value(profile),
+        limits_value(limits),
+        symbol=instrument.symbol,
+        asset_class=AssetClass(instrument.asset_class),
+    )
+
+
+def settings_inherited(override: models.ClassOverride | models.SymbolOverride) -> dict[str, Resolved]:
+    """What each field of this override would be if it said nothing. Ceilings are the account's and not looked at."""
+    whole = profile_value(override.profile)
+    if isinstance(override, models.ClassOverride):
+        parent = msgspec.structs.replace(whole, classes={}, symbols={})
+        symbol, asset_class = "", AssetClass(override.asset_class)
+    else:
+        parent = msgspec.structs.replace(whole, symbols={})
+        symbol, asset_class = override.instrument.symbol, AssetClass(override.instrument.asset_class)
+    return {
+        field: resolve(parent, _NO_CEILINGS, symbol=symbol, asset_class=asset_class, field=field)
+        for field in RiskSettings.__struct_fields__
+    }
+
+
+def _fields(row: Any, value: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in value.__struct_fields__}

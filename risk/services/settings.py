@@ -1,0 +1,186 @@
+"""Instruments, profiles, overrides and account limits: what makes a good one, and how it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from risk.core.settings import CEILINGS, RiskSettings
+from risk.core.units import AssetClass
+from risk.models import AccountLimits, ClassOverride, Instrument, RiskFields, RiskProfile, SymbolOverride
+from risk.selectors import settings_inherited
+from risk.services import rules
+from risk.services.saving import Refused, model_problems, row_delete, row_save
+
+Override = ClassOverride | SymbolOverride
+#: calendars the sessions of an instrument can be computed for
+CALENDARS: Final = ("24/7",)
+_RISK_FIELDS: Final = RiskSettings.__struct_fields__
+_CEILINGS: Final = frozenset(CEILINGS.values())
+
+
+def instrument_save(*, instrument: Instrument, version: int | None, by: str, reason: str = "", origin: str = "") -> Instrument:
+    """Save an instrument; `version` is the one that was looked at, None for a new one. Raises Refused."""
+    problems = instrument_problems(instrument)
+    row_save(instrument, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=[])
+    return instrument
+
+
+def instrument_delete(*, instrument: Instrument, by: str, reason: str, origin: str = "") -> None:
+    row_delete(instrument, by=by, reason=reason, origin=origin)
+
+
+def profile_save(*, profile: RiskProfile, version: int | None, by: str, reason: str = "", origin: str = "") -> RiskProfile:
+    """Save a profile without its overrides, which are saved one by one. Raises Refused."""
+    problems = profile_problems(profile)
+    loosened = [] if problems else profile_loosened(profile)
+    row_save(profile, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=loosened)
+    return profile
+
+
+def profile_delete(*, profile: RiskProfile, by: str, reason: str, origin: str = "") -> None:
+    row_delete(profile, by=by, reason=reason, origin=origin)
+
+
+def override_save(*, override: Override, version: int | None, by: str, reason: str = "", origin: str = "") -> Override:
+    """Save a class's or symbol's override of a profile; an empty field inherits. Raises Refused."""
+    problems = override_problems(override)
+    loosened = [] if problems else override_loosened(override)
+    row_save(override, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=loosened)
+    return override
+
+
+def override_delete(*, override: Override, by: str, reason: str, origin: str = "") -> None:
+    row_delete(override, by=by, reason=reason, origin=origin)
+
+
+def limits_save(*, limits: AccountLimits, version: int | None, by: str, reason: str = "", origin: str = "") -> AccountLimits:
+    """Save an account's limits and ceilings. Raises Refused."""
+    problems = limits_problems(limits)
+    loosened = [] if problems else limits_loosened(limits)
+    row_save(limits, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=loosened)
+    return limits
+
+
+def limits_delete(*, limits: AccountLimits, by: str, reason: str, origin: str = "") -> None:
+    row_delete(limits, by=by, reason=reason, origin=origin)
+
+
+def symbol_override_new(*, profile: RiskProfile, symbol: str) -> SymbolOverride:
+    """An override to fill in, for a symbol given by name. Raises Refused for a symbol nobody knows."""
+    instrument = Instrument.objects.filter(symbol=symbol).first()
+    if instrument is None:
+        raise Refused({"instrument": f"There is no instrument “{symbol}”."})
+    return SymbolOverride(profile=profile, instrument=instrument)
+
+
+def instrument_problems(instrument: Instrument) -> dict[str, str]:
+    found = model_problems(instrument)
+    for name in ("tick_size", "lot_size", "contract_value"):
+        if name not in found and (problem := rules.value_problem(name, getattr(instrument, name), rules.POSITIVE)):
+            found[name] = problem
+    if "min_notional" not in found and (
+        problem := rules.value_problem("min_notional", instrument.min_notional, rules.NOT_NEGATIVE)
+    ):
+        found["min_notional"] = problem
+    if instrument.calendar not in CALENDARS:
+        found["calendar"] = f"calendar must be {' or '.join(CALENDARS)}, was {instrument.calendar}."
+    return found
+
+
+def profile_problems(profile: RiskProfile) -> dict[str, str]:
+    found = _risk_problems(profile, lambda name: getattr(profile, name))
+    return found | _lot_problems(profile, Instrument.objects.all(), found)
+
+
+def override_problems(override: Override) -> dict[str, str]:
+    """Also what only shows together with what is inherited: a minimum above its maximum."""
+    if not _is_placed(override):
+        return model_problems(override)
+    inherited = settings_inherited(override)
+
+    def effective(name: str) -> Any:
+        own = getattr(override, name)
+        return inherited[name].value if own is None else own
+
+    found = _risk_problems(override, effective)
+    return found | _lot_problems(override, _instruments_of(override), found)
+
+
+def limits_problems(limits: AccountLimits) -> dict[str, str]:
+    found = model_problems(limits)
+    return found | _rule_problems(limits, rules.LIMITS, found)
+
+
+def profile_loosened(profile: RiskProfile) -> list[str]:
+    """The fields whose new value allows more. A new profile loosens nothing: no bot runs on it yet."""
+    stored = RiskProfile.objects.filter(pk=profile.pk).first()
+    return [] if stored is None else _loosened(_RISK_FIELDS, stored, profile)
+
+
+def override_loosened(override: Override) -> list[str]:
+    """The fields that allow more than before, inheritance looked through: a new override is compared with what it replaces."""
+    stored = type(override)._default_manager.filter(pk=override.pk).first() if override.pk else None
+    inherited = settings_inherited(override)
+
+    def value(row: Any, name: str) -> Any:
+        own = getattr(row, name) if row is not None else None
+        return inherited[name].value if own is None else own
+
+    return [name for name in _RISK_FIELDS if rules.loosens(name, value(stored, name), value(override, name))]
+
+
+def limits_loosened(limits: AccountLimits) -> list[str]:
+    stored = AccountLimits.objects.filter(pk=limits.pk).first()
+    if stored is None:
+        return []
+    return _loosened((*rules.LIMITS, "resume_at_rollover"), stored, limits)
+
+
+def _loosened(names: Iterable[str], before: Any, after: Any) -> list[str]:
+    return [
+        name for name in names if rules.loosens(name, getattr(before, name), getattr(after, name), empty_is_loose=name in _CEILINGS)
+    ]
+
+
+def _risk_problems(row: RiskFields, effective: Callable[[str], Any]) -> dict[str, str]:
+    found = model_problems(row)
+    found |= _rule_problems(row, rules.RISK, found)
+    if found:
+        return found
+    low, high = effective("stop_distance_pct_min"), effective("stop_distance_pct_max")
+    if None not in (low, high) and low > high:
+        found["stop_distance_pct_min"] = f"stop_distance_pct_min {low} is above stop_distance_pct_max {high}: no stop would do."
+    return found
+
+
+def _rule_problems(row: Any, table: Mapping[str, rules.Rule], found: Mapping[str, str]) -> dict[str, str]:
+    """What the rules say of the values that are values at all."""
+    readable = ((name, rule) for name, rule in table.items() if name not in found)
+    checked = ((name, rules.value_problem(name, getattr(row, name), rule)) for name, rule in readable)
+    return {name: problem for name, problem in checked if problem is not None}
+
+
+def _lot_problems(row: RiskFields, instruments: Iterable[Instrument], found: Mapping[str, str]) -> dict[str, str]:
+    """A quantity cap below one lot of everything it applies to: nothing could ever be ordered."""
+    lots = {instrument.symbol: instrument.lot_size for instrument in instruments}
+    if not lots:
+        return {}
+    symbol, lot = min(lots.items(), key=lambda item: item[1])
+    return {
+        name: f"{name} {cap} is below one lot of {symbol} ({lot}): nothing could ever be ordered."
+        for name in ("qty_max", "order_qty_max")
+        if name not in found and (cap := getattr(row, name)) is not None and cap < lot
+    }
+
+
+def _instruments_of(override: Override) -> Iterable[Instrument]:
+    if isinstance(override, SymbolOverride):
+        return [override.instrument]
+    return Instrument.objects.filter(asset_class=override.asset_class)
+
+
+def _is_placed(override: Override) -> bool:
+    if isinstance(override, SymbolOverride):
+        return override.instrument_id is not None
+    return override.asset_class in set(AssetClass)
