@@ -1,0 +1,36 @@
+# make run: the whole desk. Options for it: make run DESK="--port 9000 --feed replay:PATH@60"
+PYTHON ?= python3
+DESK ?=
+BIN = .venv/bin
+
+.PHONY: run setup setup-test test lint bench pictures lock
+
+run: setup
+	@exec $(BIN)/python manage.py desk $(DESK)
+
+setup:
+	@$(PYTHON) -m tradingdesk.install requirements.lock
+
+setup-test:
+	@$(PYTHON) -m tradingdesk.install requirements-test.lock
+
+test: setup-test
+	@$(BIN)/python -m tests
+
+lint: setup-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup-test
+	@$(BIN)/python -m bench
+
+pictures: setup-test
+	@$(BIN)/python -m docs.take_pictures
+
+lock: setup-test
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group test -c requirements.lock -o requirements-test.lock
+
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
