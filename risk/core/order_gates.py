@@ -1,0 +1,321 @@
+"""Gates 7 to 12: the decision itself. Its numbers, its size, its limits, and whether the venue can hold it.
+
+For an entry these run after gate 5 and 6, so a usable quote and a known instrument are there.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from risk.core import sizing
+from risk.core.settings import UnsupportedProtection
+from risk.core.sizing import is_positive
+from risk.core.trial import INSTRUMENT_LEVEL, Trial
+from risk.core.units import ONE, ZERO, OrdType, TimeInForce
+from risk.core.verdict import Capability, Check, HintKind, OrderClass, Reason
+from risk.core.wording import number, pair
+
+_LIMIT_KINDS: Final = (OrdType.LIMIT, OrdType.STOP_LIMIT)
+_STOP_KINDS: Final = (OrdType.STOP, OrdType.STOP_LIMIT)
+#: any of these lets a stop rest at the venue
+_HOLDS_STOPS: Final = frozenset({Capability.STOP_ORDERS, Capability.NATIVE_BRACKET, Capability.NATIVE_OCO})
+
+
+def decision(trial: Trial) -> Check | None:
+    """Gate 7. Readable numbers for every class; that an exit only closes; for an entry its confidence, stop and target."""
+    denial = _numbers(trial)
+    if denial is not None:
+        return denial
+    _put_on_ticks(trial)
+    match trial.proposal.order_class:
+        case OrderClass.ENTRY:
+            return _entry_price(trial) or _confidence(trial) or _stop_and_target(trial) or _stop_distance(trial)
+        case OrderClass.EXIT:
+            return _exit_capacity(trial)
+        case OrderClass.PROTECTION:
+            return None
+
+
+def _numbers(trial: Trial) -> Check | None:
+    """Every number given is positive and finite, and those the order's kind needs are given."""
+    proposal, kind = trial.proposal, trial.proposal.ord_type
+    is_entry = proposal.order_class is OrderClass.ENTRY
+    is_limit, is_stop = kind in _LIMIT_KINDS, kind in _STOP_KINDS
+    for name, value, is_needed in (
+        ("price", proposal.price, is_limit),
+        ("stop_px", proposal.stop_px, is_stop),
+        ("order_qty", proposal.order_qty, not is_entry),
+        ("stop_loss", proposal.stop_loss, False),
+        ("take_profit", proposal.take_profit, False),
+    ):
+        if (value is None and is_needed) or (value is not None and not is_positive(value)):
+            is_what = "missing" if value is None else number(value)
+            detail = f"{name} is {is_what}; a {kind.value} order needs a positive, finite number there."
+            return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level="decision")
+    if is_entry and not is_limit and proposal.price is not None:
+        detail = f"A {kind.value} order has no limit, so its price {number(proposal.price)} would be lost. Ask for a LIMIT order."
+        return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level="decision")
+    trial.passed("Numbers")
+    return None
+
+
+def _put_on_ticks(trial: Trial) -> None:
+    spec, side = trial.book.instrument, trial.proposal.side
+    if spec is None:
+        return
+    if trial.price is not None:
+        trial.price = spec.limit_price(trial.price, side)
+    if trial.stop_px is not None:
+        trial.stop_px = spec.stop_price(trial.stop_px, side)
+
+
+def _exit_capacity(trial: Trial) -> Check | None:
+    """An exit closes: opposite to the position, and no more than what other exits leave of it (all of it, if the venue sees to that)."""
+    proposal, book = trial.proposal, trial.book
+    capacity = book.exit_capacity
+    if proposal.reduce_only and Capability.REDUCE_ONLY in book.capabilities:
+        capacity = abs(book.position_qty)
+    if book.position_qty * proposal.side.sign >= 0:
+        capacity = ZERO
+
+    def beyond(limit: Decimal) -> str:
+        return f"A {proposal.side} of {number(trial.order_qty)} would not only close: at most {number(limit)} of {proposal.symbol} can be closed."
+
+    return trial.within("Exit capacity", Reason.INVALID_DECISION, trial.order_qty, capacity, level="position", explain=beyond)
+
+
+def _entry_price(trial: Trial) -> Check | None:
+    """The price an entry is judged at: its limit, else its stop, else where its side trades now."""
+    quote = trial.proposal.quote
+    assert quote is not None, "gate 5 runs before"
+    trial.entry_px = trial.price or trial.stop_px or quote.reference(trial.proposal.side)
+    if trial.entry_px > 0 and (trial.price is None or trial.price > 0) and (trial.stop_px is None or trial.stop_px > 0):
+        return None
+    detail = f"A price below one tick of {number(trial.instrument.tick_size)} cannot be sent."
+    return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level=INSTRUMENT_LEVEL)
+
+
+def _confidence(trial: Trial) -> Check | None:
+    confidence = trial.proposal.confidence
+    if confidence is None:
+        return None
+    if not confidence.is_finite() or confidence < 0 or confidence > 1:
+        detail = f"Confidence {number(confidence)} does not lie between 0 and 1."
+        return trial.denied("Confidence", Reason.INVALID_DECISION, detail, observed=confidence, limit=ONE, level="decision")
+    trial.passed("Confidence", confidence, ONE, "decision")
+    return None
+
+
+def _stop_and_target(trial: Trial) -> Check | None:
+    proposal, gate, entry = trial.proposal, "Stop and target", trial.entry_px
+    is_required = trial.book.settings.values.is_stop_required
+    if is_required is None:
+        return trial.unset(gate, "is_stop_required")
+    if proposal.stop_loss is None and is_required:
+        level = trial.book.settings.levels["is_stop_required"]
+        return trial.denied(gate, Reason.MISSING_STOP_LOSS, "The decision has no stop-loss, and one is required.", level=level)
+    sign = proposal.side.sign
+    for name, value, direction, word in (
+        ("stop-loss", proposal.stop_loss, -sign, "below" if sign > 0 else "above"),
+        ("target", proposal.take_profit, sign, "above" if sign > 0 else "below"),
+    ):
+        if value is not None and (value - entry) * direction <= 0:
+            detail = f"The {name} {number(value)} of a {proposal.side} at {number(entry)} must lie {word} it."
+            return trial.denied(gate, Reason.INVALID_DECISION, detail, observed=value, limit=entry, level="decision")
+    trial.passed(gate)
+    return None
+
+
+def _stop_distance(trial: Trial) -> Check | None:
+    stop, entry, gate = trial.proposal.stop_loss, trial.entry_px, "Stop distance"
+    if stop is None:
+        return None
+    distance = abs(entry - stop) * 100 / entry
+
+    def near(limit: Decimal) -> str:
+        return f"The stop {number(stop)} is {number(distance)} % from {number(entry)}; the least allowed is {number(limit)} %."
+
+    def far(limit: Decimal) -> str:
+        return f"The stop {number(stop)} is {number(distance)} % from {number(entry)}; the most allowed is {number(limit)} %."
+
+    return trial.at_least(gate, Reason.INVALID_DECISION, "stop_distance_pct_min", distance, near) or trial.at_most(
+        gate, Reason.INVALID_DECISION, "stop_distance_pct_max", distance, far
+    )
+
+
+def in_flight(trial: Trial) -> Check | None:
+    """Gate 8. No entry while enough are unanswered, no more adds to a position than allowed."""
+    book = trial.book
+    entry = Decimal(book.entries_in_flight + 1)
+
+    def busy(limit: Decimal) -> str:
+        return f"{number(entry - 1)} entries are in flight; the limit is {number(limit)}. Entries pass when one fills or ends."
+
+    def pyramid(limit: Decimal) -> str:
+        return f"This would be add number {number(adds)} to the open position; the limit is {number(limit)}."
+
+    denial = trial.at_most("Entries in flight", Reason.ENTRY_IN_FLIGHT, "entries_in_flight_max", entry, busy)
+    if denial is not None or book.position_qty * trial.proposal.side.sign <= 0:
+        return denial
+    adds = Decimal(book.adds + 1)
+    return trial.at_most("Adds", Reason.PYRAMIDING, "adds_max", adds, pyramid)
+
+
+def size(trial: Trial) -> Check | None:
+    """Gate 9. The hint, sized; less than one lot is a skip."""
+    hint, values, spec = trial.proposal.hint, trial.book.settings.values, trial.instrument
+    for field in sizing.NEEDS[hint.kind]:
+        if getattr(values, field) is None:
+            return trial.unset("Size", field)
+    trial.order_qty = sizing.order_qty(
+        hint,
+        price=trial.entry_px,
+        stop_loss=trial.proposal.stop_loss,
+        equity=trial.book.portfolio.equity,
+        instrument=spec,
+        settings=values,
+    )
+    level = trial.book.settings.levels["qty_max"]
+    if trial.order_qty > 0:
+        trial.passed("Size", trial.order_qty, values.qty_max, level)
+        return None
+    asked = "the settings" if hint.kind is HintKind.DEFAULT else f"{hint.kind} {number(hint.value)}"
+    detail = (
+        f"By {asked} the size at {number(trial.entry_px)} is below one lot of {number(spec.lot_size)}"
+        f" (a lot is worth {number(spec.notional(spec.lot_size, trial.entry_px))}); the cap is {number(values.qty_max)}."
+    )
+    return trial.denied("Size", Reason.SIZE_ZERO, detail, observed=ZERO, limit=spec.lot_size, level=level)
+
+
+def min_notional(trial: Trial) -> Check | None:
+    """Gate 10. Worth at least the instrument's minimum."""
+    spec = trial.instrument
+    trial.notional = spec.notional(trial.order_qty, trial.entry_px)
+    if trial.notional >= spec.min_notional:
+        trial.passed("Minimum notional", trial.notional, spec.min_notional, INSTRUMENT_LEVEL)
+        return None
+    texts = pair(trial.notional, spec.min_notional)
+    lots = -(-spec.min_notional // (trial.entry_px * spec.contract_value * spec.lot_size))
+    detail = (
+        f"The order is worth {texts[0]}; the instrument's minimum is {texts[1]}. From {number(lots * spec.lot_size)} up would pass."
+    )
+    level = INSTRUMENT_LEVEL
+    return trial.denied(
+        "Minimum notional", Reason.MIN_NOTIONAL, detail, observed=trial.notional, limit=spec.min_notional, level=level
+    )
+
+
+def order_limits(trial: Trial) -> Check | None:
+    """Gate 11. Quantity, worth, share of equity, distance from the market, loss at the stop, reward for it."""
+    return _order_size(trial) or _price_collar(trial) or _trade_risk(trial) or _reward_risk(trial)
+
+
+def _order_size(trial: Trial) -> Check | None:
+    qty, notional, spec = trial.order_qty, trial.notional, trial.instrument
+    equity = trial.book.portfolio.equity
+
+    def many(limit: Decimal) -> str:
+        return f"The order is for {number(qty)}; the limit is {number(limit)}. Up to {number(spec.qty_floor(limit))} would pass."
+
+    def worth(limit: Decimal) -> str:
+        texts = pair(notional, limit)
+        fits = spec.qty_floor(limit / (trial.entry_px * spec.contract_value))
+        return f"The order is worth {texts[0]}; the limit is {texts[1]}. Up to {number(fits)} would pass."
+
+    return (
+        trial.at_most("Order quantity", Reason.ORDER_QTY, "order_qty_max", qty, many)
+        or trial.at_most("Order notional", Reason.ORDER_NOTIONAL, "order_notional_max", notional, worth)
+        or trial.at_most("Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", notional, worth, of=equity)
+    )
+
+
+def _price_collar(trial: Trial) -> Check | None:
+    """How far beyond the market the order may trade, in percent of the reference: the stop of a stop-limit, else the middle of the quote.
+
+    A market order counts at the far side of the quote, so a quote that is too wide denies it. A stop waits for its price and has none.
+    """
+    quote, gate = trial.proposal.quote, "Price collar"
+    assert quote is not None, "gate 5 runs before"
+    if trial.price is None and trial.stop_px is not None:
+        return None
+    reference = trial.stop_px or quote.mid
+    beyond = max((trial.entry_px - reference) * trial.proposal.side.sign * 100 / reference, ZERO)
+
+    def outside(limit: Decimal) -> str:
+        edge = reference * (1 + trial.proposal.side.sign * limit / 100)
+        return (
+            f"At {number(trial.entry_px)} it would trade {number(beyond)} % beyond the market's {number(reference)}; "
+            f"the limit is {number(limit)} %. A price up to {number(edge)} would pass."
+        )
+
+    return trial.at_most(gate, Reason.PRICE_COLLAR, "price_collar_pct", beyond, outside)
+
+
+def _trade_risk(trial: Trial) -> Check | None:
+    """What a stop that is hit costs. Whether an entry may go without one is a setting of its own."""
+    stop, spec = trial.proposal.stop_loss, trial.instrument
+    if stop is None:
+        return None
+    unit_loss = abs(trial.entry_px - stop) * spec.contract_value
+    loss = unit_loss * trial.order_qty
+
+    def costly(limit: Decimal) -> str:
+        texts = pair(loss, limit)
+        fits = spec.qty_floor(limit / unit_loss)
+        return f"A stop that is hit costs {texts[0]}; the limit is {texts[1]}. Up to {number(fits)} would pass."
+
+    return trial.at_most("Trade risk", Reason.TRADE_RISK, "trade_risk_pct_max", loss, costly, of=trial.book.portfolio.equity)
+
+
+def _reward_risk(trial: Trial) -> Check | None:
+    stop, target, entry = trial.proposal.stop_loss, trial.proposal.take_profit, trial.entry_px
+    if stop is None or target is None:
+        return None
+    ratio = abs(target - entry) / abs(entry - stop)
+
+    def poor(limit: Decimal) -> str:
+        return f"Reward is {number(ratio)} times the risk; the least allowed is {number(limit)}."
+
+    return trial.at_least("Reward to risk", Reason.REWARD_RISK, "reward_risk_min", ratio, poor)
+
+
+def kind_and_protection(trial: Trial) -> Check | None:
+    """Gate 12. What the venue cannot do is denied, never quietly turned into something else."""
+    return _kind(trial) or _protection(trial)
+
+
+def _kind(trial: Trial) -> Check | None:
+    proposal, gate, level = trial.proposal, "Order kind", "venue"
+    if proposal.post_only and proposal.ord_type is not OrdType.LIMIT:
+        detail = f"Post-only needs a LIMIT order, not {proposal.ord_type}."
+        return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level="decision")
+    for is_asked, capability in (
+        (proposal.ord_type in _STOP_KINDS, Capability.STOP_ORDERS),
+        (proposal.post_only, Capability.POST_ONLY),
+        (proposal.time_in_force is TimeInForce.IOC, Capability.IOC),
+        (proposal.time_in_force is TimeInForce.FOK, Capability.FOK),
+        (proposal.reduce_only, Capability.REDUCE_ONLY),
+    ):
+        if is_asked and capability not in trial.book.capabilities:
+            words = capability.replace("_", " ").lower()
+            detail = f"The venue cannot do {words}, and the order is not turned into another kind."
+            return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level=level)
+    trial.passed(gate, level=level)
+    return None
+
+
+def _protection(trial: Trial) -> Check | None:
+    proposal, gate, field = trial.proposal, "Protection", "unsupported_protection"
+    if proposal.stop_loss is None or _HOLDS_STOPS & trial.book.capabilities:
+        trial.passed(gate, level="venue")
+        return None
+    policy = trial.book.settings.values.unsupported_protection
+    if policy is None:
+        return trial.unset(gate, field)
+    level = trial.book.settings.levels[field]
+    if policy is not UnsupportedProtection.DENY:
+        trial.passed(gate, level=level)
+        return None
+    detail = f"The venue cannot hold the stop at {number(proposal.stop_loss)}, and {field} is deny."
+    return trial.denied(gate, Reason.UNSUPPORTED_PROTECTION, detail, level=level)

@@ -1,0 +1,117 @@
+"""Checks in words: the sentence of each, and what a Signal's row keeps of it.
+
+A passing check is made at every order and read at almost none, so it holds numbers only and its sentence is made here, when
+someone looks. A denial brings its own sentence.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from risk.core.verdict import Check
+
+_LARGEST_WRITTEN: Final = 30
+
+
+class Words(NamedTuple):
+    """How a passing check reads. `{observed}` and `{bound}` ("the limit is 140,000") are filled in; `unit` follows each number."""
+
+    sentence: str
+    unit: str = ""
+
+
+#: Every check a gate makes, by its name.
+WORDS: Final[dict[str, Words]] = {
+    "Account ready": Words("Lease, journal, venue, prices and settings are in order."),
+    "Halts": Words("No halt covers this order."),
+    "Session loss": Words("The symbol's worst result this session is {observed}; {bound}."),
+    "Circuit breaker": Words("{observed} losing closes in the window; {bound}."),
+    "Price age": Words("The price is {observed} old; {bound}.", " ms"),
+    "Price frozen": Words("The price last changed {observed} ago; {bound}.", " s"),
+    "Instrument": Words("The instrument is on the bot's list, tradable and open."),
+    "Numbers": Words("Every price and size is a positive, finite number."),
+    "Exit capacity": Words("Closes {observed} of the {limit} that may still be closed."),
+    "Confidence": Words("Confidence {observed} lies between 0 and 1."),
+    "Stop and target": Words("Stop and target lie on the right sides of the entry."),
+    "Stop distance": Words("The stop is {observed} from the entry; {bound}.", " %"),
+    "Entries in flight": Words("This would be entry {observed} in flight; {bound}."),
+    "Adds": Words("This would be add number {observed} to the open position; {bound}."),
+    "Size": Words("Sized to {observed}; {bound}."),
+    "Minimum notional": Words("The order is worth {observed}; the instrument's minimum is {limit}."),
+    "Order quantity": Words("The order is for {observed}; {bound}."),
+    "Order notional": Words("The order is worth {observed}; {bound}."),
+    "Order share of equity": Words("The order is worth {observed}; {bound}, a share of equity."),
+    "Price collar": Words("It would trade {observed} beyond the market; {bound}.", " %"),
+    "Trade risk": Words("A stop that is hit costs {observed}; {bound}, a share of equity."),
+    "Reward to risk": Words("Reward is {observed} times the risk; the least allowed is {limit}."),
+    "Order kind": Words("The venue takes this kind of order."),
+    "Protection": Words("The venue can hold this protection."),
+    "Currency": Words("The instrument trades in the account's currency."),
+    "Marks": Words("The oldest mark of an open position is {observed} old; {bound}.", " s"),
+    "Daily loss": Words("Equity is {observed} below the day's opening; {bound}.", " %"),
+    "Drawdown": Words("Equity is {observed} below its peak; {bound}.", " %"),
+    "Positions": Words("{observed} symbols would be open; {bound}."),
+    "Gross exposure": Words("Gross exposure would reach {observed}; {bound}."),
+    "Net exposure": Words("Net exposure would reach {observed}; {bound}."),
+    "Leverage": Words("Leverage would reach {observed}; {bound}.", "×"),
+    "Concentration": Words("Exposure to this symbol would reach {observed}; {bound}."),
+    "Bot exposure": Words("The bot's exposure would reach {observed}; {bound}."),
+    "Buying power": Words("The order needs {observed} of margin; {limit} is free."),
+}
+
+
+def number(value: Decimal | int | None) -> str:
+    """A number for people: grouped thousands, two decimals above one, eight below, no trailing zeros."""
+    if value is None:
+        return ""
+    value = Decimal(value)
+    if value.is_nan():
+        return "not a number"
+    if value.is_infinite():
+        return "no limit" if value > 0 else "minus infinity"
+    if value.adjusted() > _LARGEST_WRITTEN or (value and value.adjusted() < -8):
+        return f"{value:.3E}"
+    return _trimmed(f"{value:,.2f}" if abs(value) >= 1 else f"{value:.8f}")
+
+
+def pair(observed: Decimal | int, limit: Decimal | int) -> tuple[str, str]:
+    """Two numbers of one comparison; with every digit where rounding would make them look alike."""
+    texts = number(observed), number(limit)
+    if texts[0] == texts[1] and observed != limit:
+        return _trimmed(f"{Decimal(observed):,f}"), _trimmed(f"{Decimal(limit):,f}")
+    return texts
+
+
+def describe(check: Check) -> str:
+    """The sentence of a check: its own for a denial, made from its numbers for a pass."""
+    if check.detail:
+        return check.detail
+    words = WORDS[check.gate]
+    limit = _with_unit(check.limit, words.unit)
+    bound = "there is no limit" if limit == "no limit" else f"the limit is {limit}"
+    return words.sentence.format(observed=_with_unit(check.observed, words.unit), limit=limit, bound=bound)
+
+
+def check_as_dict(check: Check) -> dict[str, Any]:
+    """What a Signal's row keeps and the console shows of a check."""
+    unit = WORDS[check.gate].unit
+    return {
+        "gate": check.gate,
+        "is_passed": check.is_passed,
+        "observed": _with_unit(check.observed, unit),
+        "limit": _with_unit(check.limit, unit),
+        "level": check.level,
+        "detail": describe(check),
+        "reason": check.reason,
+    }
+
+
+def _with_unit(value: Decimal | None, unit: str) -> str:
+    text = number(value)
+    return f"{text}{unit}" if value is not None and value.is_finite() else text
+
+
+def _trimmed(text: str) -> str:
+    trimmed = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if trimmed in ("-0", "") else trimmed
