@@ -21,6 +21,7 @@ from execution.services.acts import engine_runs
 from execution.services.hints import hint_accounts_on_commit
 from execution.store.settings import settings_version_ensure
 from risk import audit
+from risk.core.gates import missing_gates
 from risk.models import AccountLimits, ClassOverride, Instrument, RiskProfile, SymbolOverride
 from risk.services.saving import Refused, change_record, check, model_problems, object_key, row_compare_and_set, row_stored, told
 
@@ -155,10 +156,8 @@ def _owned_problem(bot: Bot, instruments: Iterable[Instrument]) -> str:
 
 
 def _live_problem() -> str:
-    from risk.core.gates import missing_gates
-
     if missing := missing_gates():
-        return f"LIVE is refused while gates are missing: {', '.join(missing)}."
+        return f"LIVE is refused while gates are missing: {', '.join(gate.name.lower() for gate in missing)}."
     if not settings.ALLOW_LIVE:
         return "LIVE is refused: start the desk with TRADINGDESK_ALLOW_LIVE=1 when you mean it."
     return ""

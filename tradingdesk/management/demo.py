@@ -1,0 +1,256 @@
+"""The demo desk: what a new user finds. Made once, on a desk without accounts, and never touched again; only its feed is chosen anew.
+
+"Paper Crypto" trades four symbols on the synthetic feed. "Paper Tape" trades what a tape holds. Numbers are chosen so that the first
+minute shows a bracket armed, a denial by a limit that one edit lifts, and a target filled: LTCUSDT's own sizing asks for more than
+the account's concentration limit lets through.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from django.conf import settings
+from django.contrib.auth.models import Group
+
+from execution.models import Account, Bot
+from execution.services import account_save, bot_save
+from risk.core.settings import ACCOUNT_PRESET, PRESETS, RiskSettings
+from risk.core.settings import AccountLimits as Limits
+from risk.core.units import AssetClass
+from risk.models import AccountLimits, ClassOverride, Instrument, RiskProfile, SymbolOverride
+from risk.services import instrument_save, limits_save, override_save, profile_save
+from tradingdesk.people.models import User
+from tradingdesk.people.services import groups_ensure, user_save
+
+BY: Final = "seed"
+CRYPTO: Final = "paper-crypto"
+TAPE: Final = "paper-tape"
+#: who signs in by the one-time link: may do everything
+OWNER: Final = "admin"
+PEOPLE: Final = ("viewer", "trader", "risk", OWNER)
+SYNTHETIC: Final = "synthetic:7"
+
+D = Decimal
+#: symbol → (class, tick_size, lot_size, min_notional, base currency)
+INSTRUMENTS: Final = {
+    "BTCUSDT": (AssetClass.CRYPTO_SPOT, D("0.01"), D("0.00001"), D(5), "BTC"),
+    "ETHUSDT": (AssetClass.CRYPTO_PERP, D("0.01"), D("0.0001"), D(5), "ETH"),
+    "SOLUSDT": (AssetClass.CRYPTO_PERP, D("0.01"), D("0.001"), D(5), "SOL"),
+    "LTCUSDT": (AssetClass.CRYPTO_SPOT, D("0.01"), D("0.001"), D(5), "LTC"),
+}
+#: code → (brain, parameters, symbol)
+BOTS: Final[dict[str, tuple[str, dict[str, str], str]]] = {
+    "ema-btc": ("ema_cross", {}, "BTCUSDT"),
+    "ema-eth": ("ema_cross", {"fast": "5", "slow": "13"}, "ETHUSDT"),
+    "mr-sol": ("mean_reversion", {}, "SOLUSDT"),
+    "chan-ltc": ("channel_breakout", {"channel": "10", "exit_channel": "5"}, "LTCUSDT"),
+}
+BAR_S: Final = 2
+#: a demo that trades every few seconds needs shorter memories than a day's trading
+PROFILE: Final = msgspec.structs.replace(
+    PRESETS[AssetClass.CRYPTO_SPOT],
+    margin_per_trade=D(1000),
+    session_loss_limit=D(-500),
+    breaker_losses=6,
+    breaker_window_s=600,
+    breaker_cooldown_s=120,
+)
+CLASSES: Final = {
+    AssetClass.CRYPTO_SPOT: RiskSettings(qty_max=D(500)),
+    AssetClass.CRYPTO_PERP: RiskSettings(margin_per_trade=D(500), leverage=D(3)),
+}
+SYMBOLS: Final = {
+    "BTCUSDT": RiskSettings(margin_per_trade=D(2500)),
+    "LTCUSDT": RiskSettings(margin_per_trade=D(30000)),
+}
+LIMITS: Final = msgspec.structs.replace(ACCOUNT_PRESET, concentration_pct=D(25), positions_max=3)
+
+
+def demo_seed() -> bool:
+    """Make the demo where the desk has no account yet. True when it was made now."""
+    groups_ensure()
+    if Account.objects.exists():
+        return False
+    for symbol in INSTRUMENTS:
+        _instrument(symbol)
+    profile = _profile()
+    account = _account(CRYPTO, "Paper Crypto", SYNTHETIC)
+    for code, (brain, params, symbol) in BOTS.items():
+        _bot(code, account, profile, Instrument.objects.get(symbol=symbol), brain=brain, params=params, bar_s=BAR_S)
+    _people([account])
+    return True
+
+
+def demo_feed_use(feed: str | None) -> None:
+    """Run the demo on this feed: a tape enables Paper Tape and rests Paper Crypto; None or synthetic the reverse.
+
+    Raises `execution.feeds.NotATape` for a file that is none, before anything is changed. On a desk without the demo only a tape does
+    anything: it gets its account.
+    """
+    if feed is None or feed.startswith("synthetic"):
+        _enable(CRYPTO, feed=feed or SYNTHETIC)
+        _rest(TAPE)
+        return
+    from execution.feeds import tape_open
+
+    tape = tape_open(feed)
+    _tape_account(feed, tape)
+    _enable(TAPE, feed=feed)
+    _rest(CRYPTO)
+
+
+def demo_logins() -> dict[str, str]:
+    """User name → password, as made at seeding; empty where there is no demo."""
+    try:
+        found: dict[str, str] = json.loads(_logins_file().read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def demo_owner() -> User | None:
+    """The person the one-time link signs in."""
+    return User.objects.filter(username=OWNER, is_active=True, is_superuser=True).first()
+
+
+def _instrument(symbol: str, row: tuple[Any, ...] | None = None, currency: str = "USDT") -> Instrument:
+    if (known := Instrument.objects.filter(symbol=symbol).first()) is not None:
+        return known
+    asset_class, tick_size, lot_size, min_notional, base = row or INSTRUMENTS[symbol]
+    instrument = Instrument(
+        symbol=symbol,
+        asset_class=asset_class,
+        tick_size=tick_size,
+        lot_size=lot_size,
+        min_notional=min_notional,
+        contract_value=D(1),
+        currency=currency,
+        base_currency=base,
+    )
+    return instrument_save(instrument=instrument, version=None, by=BY)
+
+
+def _profile() -> RiskProfile:
+    profile = RiskProfile(code="demo", name="Demo", **_said(PROFILE))
+    profile_save(profile=profile, version=None, by=BY)
+    reason = "the demo's own sizing"
+    for asset_class, values in CLASSES.items():
+        override = ClassOverride(profile=profile, asset_class=asset_class, **_said(values))
+        override_save(override=override, version=None, by=BY, reason=reason)
+    for symbol, values in SYMBOLS.items():
+        own = SymbolOverride(profile=profile, instrument=Instrument.objects.get(symbol=symbol), **_said(values))
+        override_save(override=own, version=None, by=BY, reason=reason)
+    return profile
+
+
+def _account(code: str, name: str, feed: str, *, currency: str = "USDT") -> Account:
+    limits = limits_save(limits=AccountLimits(name=name, **_said(LIMITS)), version=None, by=BY)
+    account = Account(
+        code=code,
+        name=name,
+        environment=Account.Environment.PAPER,
+        broker="simulated",
+        feed=feed,
+        currency=currency,
+        starting_cash=D(100000),
+        limits=limits,
+    )
+    return account_save(account=account, version=None, by=BY)
+
+
+def _bot(
+    code: str, account: Account, profile: RiskProfile, instrument: Instrument, *, brain: str, params: dict[str, str], bar_s: int
+) -> Bot:
+    bot = Bot(code=code, account=account, brain=brain, params=params, profile=profile, bar_s=bar_s, should_run=True)
+    return bot_save(bot=bot, instruments=[instrument], version=None, by=BY)
+
+
+def _tape_account(feed: str, tape: Any) -> None:
+    """Paper Tape with one bot per symbol of the tape; symbols of earlier tapes keep their bots, disabled."""
+    account = Account.objects.filter(code=TAPE).first()
+    if account is None:
+        account = _account(TAPE, "Paper Tape", feed, currency=_currency(tape.symbols[0]))
+        _people([account])
+    profile = RiskProfile.objects.filter(code="demo").first() or _profile()
+    codes = set()
+    for symbol in tape.symbols:
+        code = f"ema-{symbol.lower()}"[:40]
+        codes.add(code)
+        _tape_bot(code, account, profile, symbol, bar_s=tape.bar_s)
+    for bot in account.bots.filter(is_enabled=True).exclude(code__in=codes):
+        bot.is_enabled = False
+        bot_save(bot=bot, instruments=bot.instruments.all(), version=bot.version, by=BY)
+
+
+def _tape_bot(code: str, account: Account, profile: RiskProfile, symbol: str, *, bar_s: int) -> None:
+    bot = Bot.objects.filter(code=code).first()
+    currency = _currency(symbol)
+    spec = (AssetClass.CRYPTO_SPOT, D("0.01"), D("0.00001"), D(5), symbol.removesuffix(currency))
+    instrument = _instrument(symbol, INSTRUMENTS.get(symbol, spec), currency)
+    if bot is None:
+        _bot(code, account, profile, instrument, brain="ema_cross", params={}, bar_s=bar_s)
+    elif not bot.is_enabled or bot.bar_s != bar_s:
+        bot.is_enabled, bot.bar_s = True, bar_s
+        bot_save(bot=bot, instruments=[instrument], version=bot.version, by=BY)
+
+
+def _currency(symbol: str) -> str:
+    return next((currency for currency in ("USDT", "USDC", "USD", "EUR") if symbol.endswith(currency)), "USD")
+
+
+def _enable(code: str, *, feed: str) -> None:
+    account = Account.objects.filter(code=code).first()
+    if account is not None and (not account.is_enabled or account.feed != feed):
+        account.is_enabled, account.feed = True, feed
+        account_save(account=account, version=account.version, by=BY)
+
+
+def _rest(code: str) -> None:
+    account = Account.objects.filter(code=code, is_enabled=True).first()
+    if account is not None:
+        account.is_enabled = False
+        account_save(account=account, version=account.version, by=BY)
+
+
+def _people(accounts: Iterable[Account]) -> None:
+    """The demo's people, with passwords kept in a file that only its owner reads; new accounts are added to those who are there."""
+    logins = demo_logins()
+    for name in PEOPLE:
+        user = User.objects.filter(username=name).first()
+        password = "" if user else secrets.token_urlsafe(9)
+        visible = [*accounts, *_accounts_of(user)]
+        groups = Group.objects.filter(name=name)
+        user = user or User(username=name, is_superuser=name == OWNER)
+        user_save(user=user, groups=groups, accounts=visible, by=BY, password=password)
+        if password:
+            logins[name] = password
+    _logins_write(logins)
+
+
+def _accounts_of(user: User | None) -> list[Account]:
+    return [] if user is None else [access.account for access in user.accesses.select_related("account")]
+
+
+def _logins_file() -> Path:
+    return Path(settings.VAR_DIR) / "logins.json"
+
+
+def _logins_write(logins: dict[str, str]) -> None:
+    """Written whole and moved into place, readable by its owner only from the first byte."""
+    file = _logins_file()
+    new = file.with_suffix(".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        json.dump(logins, stream, indent=1)
+    new.replace(file)
+
+
+def _said(values: RiskSettings | Limits) -> dict[str, Any]:
+    """The fields a level says, as columns."""
+    return {name: value for name in values.__struct_fields__ if (value := getattr(values, name)) is not None}
