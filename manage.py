@@ -14,7 +14,7 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line
     except ModuleNotFoundError:
-        sys.exit("Django is not installed for {}: run `make setup`, then .venv/bin/python manage.py.".format(sys.executable))  # noqa: UP032
+        sys.exit(f"Django is not installed for {sys.executable}: run `make setup`, then .venv/bin/python manage.py.")
     execute_from_command_line(sys.argv)
 
 

@@ -17,7 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
-NO_NETWORK = ("Failed to establish a new connection", "Name or service not known", "Temporary failure", "ConnectTimeout", "Network is unreachable")
+NO_NETWORK = (
+    "Failed to establish a new connection",
+    "Name or service not known",
+    "Temporary failure",
+    "ConnectTimeout",
+    "Network is unreachable",
+)
 
 
 def newer_python() -> None:
@@ -25,35 +31,54 @@ def newer_python() -> None:
     if sys.version_info >= OLDEST:
         return
     for minor in (14, 13, 12, 11):
-        found = shutil.which("python3.%d" % minor)  # noqa: UP031
+        found = shutil.which(f"python3.{minor}")
         if found:
             os.execv(found, [found, *sys.argv])  # noqa: S606
-    sys.exit("tradingdesk needs Python 3.11 or newer; this is %d.%d. Install one, or name it: make PYTHON=python3.12" % sys.version_info[:2])
+    sys.exit(
+        f"tradingdesk needs Python 3.11 or newer; this is {sys.version_info[0]}.{sys.version_info[1]}."
+        " Install one, or name it: make PYTHON=python3.12"
+    )
 
 
 def venv_make() -> None:
     """.venv with a Python that runs."""
     if not os.access(str(ROOT), os.W_OK):
-        sys.exit("%s cannot be written: copy the project to a folder of yours." % ROOT)
+        sys.exit(f"{ROOT} cannot be written: copy the project to a folder of yours.")
     if PYTHON.exists() and subprocess.call([str(PYTHON), "-c", "import pip"], stderr=subprocess.DEVNULL) == 0:
         return
     if importlib.util.find_spec("ensurepip") is None:
-        sys.exit("This Python cannot make a virtual environment: install python3-venv (apt install python3-venv), then run make again.")
+        sys.exit(
+            "This Python cannot make a virtual environment: install python3-venv (apt install python3-venv), then run make again."
+        )
     print("Making .venv …", flush=True)
     if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]) != 0:
-        sys.exit("%s could not be made with %s: see above." % (VENV, sys.executable))
+        sys.exit(f"{VENV} could not be made with {sys.executable}: see above.")
 
 
 def packages_install(lock: Path) -> None:
     """The packages of the lock, each with its recorded hash, none built here."""
-    print("Installing the packages of %s …" % lock.name, flush=True)
-    options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes", "--no-deps", "--retries", "2"]
-    done = subprocess.run([str(PYTHON), "-m", "pip", "install", *options, "-r", str(lock)], stderr=subprocess.PIPE, universal_newlines=True, check=False)
+    print(f"Installing the packages of {lock.name} …", flush=True)
+    options = [
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "--no-deps",
+        "--retries",
+        "2",
+    ]
+    done = subprocess.run(
+        [str(PYTHON), "-m", "pip", "install", *options, "-r", str(lock)],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     if done.returncode == 0:
         return
     if any(words in done.stderr for words in NO_NETWORK):
         sys.exit("The packages could not be fetched: there is no network to the package index. Run make again when there is.")
-    sys.exit("The packages could not be installed: %s" % " ".join(done.stderr.strip().splitlines()[-1:]))
+    sys.exit(f"The packages could not be installed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
 
 
 def main(lock: Path) -> None:

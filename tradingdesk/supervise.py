@@ -32,6 +32,10 @@ SURVIVOR_S = 8.0
 READY_S = 5.0
 
 
+class CannotStart(Exception):
+    """Why the desk cannot start, in one sentence that says what to do."""
+
+
 class Child(NamedTuple):
     """A process to keep alive. `stop_s` is how long it may take to end; `is_ready` is awaited before the next child starts."""
 

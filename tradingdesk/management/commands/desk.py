@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import socket
 import sys
@@ -18,11 +17,13 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
 
 from tradingdesk import prepare
-from tradingdesk.prepare import CannotStart
-from tradingdesk.supervise import Child, Log, Record, Supervisor, survivors_end
+from tradingdesk.supervise import CannotStart, Child, Log, Record, Supervisor, survivors_end
+from tradingdesk.valkey import valkey_argv, valkey_binary, valkey_socket
 
 STOP_ORDER = ("web", "jobs", "engine", "watch", "valkey")
 WEB_READY_S = 30.0
+#: every address of this machine → the one to ask ourselves at
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- only when --bind says so
 
 
 class Command(BaseCommand):
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         _write(feed)
         folder = Path(settings.VAR_DIR)
         log = Log(folder / "desk.log", is_verbose=verbosity > 1)
-        valkey = None if settings.GIVEN_REDIS_URL else prepare.valkey_socket(folder)
+        valkey = None if settings.GIVEN_REDIS_URL else valkey_socket(folder)
         record = Record(settings.DESK_FILE, pid=os.getpid(), url=url, valkey_socket=str(valkey or ""))
         supervisor = Supervisor(
             _children(listener, url, valkey), stop_order=STOP_ORDER, log=log, record=record, folder=settings.BASE_DIR
@@ -76,7 +77,7 @@ class Command(BaseCommand):
 def _url(bind: str, port: int) -> str:
     if settings.GIVEN_DESK_URL:
         return str(settings.GIVEN_DESK_URL)
-    if bind in ("0.0.0.0", "::"):
+    if bind in ANYWHERE:
         raise CannotStart("Say under which address people reach this desk, for example DESK_URL=https://desk.example.org.")
     return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
 
@@ -115,7 +116,7 @@ def _children(listener: socket.socket, url: str, valkey: Path | None) -> list[Ch
     def child(name: str, stop_s: float, *argv: str, **more: Any) -> Child:
         return Child(name, argv, stop_s, {**shared, "TRADINGDESK_PROCESS": name}, **more)
 
-    first = [child("valkey", 2, *prepare.valkey_argv(prepare.valkey_binary(), valkey), is_ready=_answers(valkey))] if valkey else []
+    first = [child("valkey", 2, *valkey_argv(valkey_binary(), valkey), is_ready=_answers(valkey))] if valkey else []
     return [
         *first,
         child(
@@ -156,16 +157,15 @@ def _answers(path: Path) -> Callable[[], Awaitable[bool]]:
 
 async def _until_answering(address: Any) -> bool:
     """Whether the web answers /healthz within WEB_READY_S."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(WEB_READY_S):
-            while not await _is_healthy(address[0], address[1]):
-                await asyncio.sleep(0.1)
+    for _ in range(int(WEB_READY_S / 0.1)):
+        if await _is_healthy(address[0], address[1]):
             return True
+        await asyncio.sleep(0.1)
     return False
 
 
 async def _is_healthy(host: str, port: int) -> bool:
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    here = ANYWHERE.get(host, host)
     try:
         reader, writer = await asyncio.open_connection(here, port)
         writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
