@@ -1,0 +1,203 @@
+"""Opening a tape: what is in the file, by its content; its lines from any offset, its moments in order."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from execution.core.messages import Bar, Trade
+from execution.feeds.replay.codec import (
+    BarRow,
+    BinanceLines,
+    BrokenLine,
+    CsvBars,
+    LeanBars,
+    NotATape,
+    bar_of,
+    closing_quote,
+    line_at,
+    symbol_of,
+)
+from risk.core.units import ZERO, Instrument, Quote
+
+Events = tuple[Quote | Trade | Bar, ...]
+#: told of a line that cannot be read: its number (from one) and why
+OnBroken = Callable[[int, str], None]
+
+_SNIFF_LINES: Final = 50
+_SYMBOL_LINES: Final = 5000
+_DAMAGED: Final = (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, OSError)
+
+
+class Tape(Protocol):
+    """`size_up_to(n)` counts moments or lines, at most n. `moments(offset)` are those after it, as (offset after, time, raw)."""
+
+    symbols: frozenset[str]
+
+    def size_up_to(self, most: int) -> int: ...
+
+    def moments(self, offset: int, broken: OnBroken) -> Iterator[tuple[int, datetime, bytes | BarRow]]: ...
+
+    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[bytes | BarRow, datetime, datetime], Events]: ...
+
+
+def open_tape(path: str | Path) -> Tape:
+    """The tape in this file. Raises NotATape, which names the formats that are read."""
+    path = Path(path)
+    if not path.is_file():
+        raise NotATape(path, "there is no such file")
+    try:
+        member, head = _head(path)
+    except _DAMAGED as e:
+        raise NotATape(path, f"it cannot be read ({e})") from e
+    if any(line_at(line) for line in head):
+        return LineTape(path)
+    first = next((line for line in head if line.strip()), b"").decode("utf-8-sig", "replace").strip()
+    name = member or path.name
+    reader = CsvBars.of_header(first, symbol_of(name)) or LeanBars.of_member(name, path, first)
+    if reader is None:
+        raise NotATape(path, "its first lines are in none of the formats")
+    return BarTape(path, reader)
+
+
+def _open(path: Path) -> tuple[str, IO[bytes]]:
+    """The uncompressed bytes, and the name of the file inside an archive."""
+    with path.open("rb") as raw:
+        magic = raw.read(4)
+    if magic[:2] == b"\x1f\x8b":
+        return "", io.BufferedReader(gzip.GzipFile(path), 1 << 20)
+    if magic == b"PK\x03\x04":
+        archive = zipfile.ZipFile(path)
+        member = sorted(archive.namelist())[0]
+        return member, archive.open(member)
+    return "", path.open("rb", 1 << 20)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    _, stream = _open(path)
+    with closing(stream):
+        yield from stream
+
+
+def _head(path: Path) -> tuple[str, list[bytes]]:
+    member, stream = _open(path)
+    with closing(stream):
+        return member, list(islice(stream, _SNIFF_LINES))
+
+
+class LineTape:
+    """Raw lines, read as they come: the offset is the number of lines consumed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.symbols = self._symbols()
+
+    def _symbols(self) -> frozenset[str]:
+        found: set[str] = set()
+        codec = BinanceLines()
+        for line in islice(_lines(self._path), _SYMBOL_LINES):
+            if at := line_at(line):
+                with suppress(BrokenLine):
+                    if event := codec.read(line, at, at):
+                        found.add(event.symbol)
+        return frozenset(found)
+
+    def size_up_to(self, most: int) -> int:
+        return sum(1 for _ in islice(_lines(self._path), most))
+
+    def moments(self, offset: int, broken: OnBroken) -> Iterator[tuple[int, datetime, bytes | BarRow]]:
+        number = offset
+        try:
+            for line in islice(_lines(self._path), offset, None):
+                number += 1
+                # the full depth of the book is the larger part of such a tape, and nobody here reads it
+                if line.find(b"@depth", 20, 80) > 0:
+                    continue
+                if at := line_at(line):
+                    yield number, at, line
+                elif line.strip():
+                    broken(number, "it does not begin with a receive time in ns")
+        except _DAMAGED as e:
+            broken(number + 1, f"the file is damaged here and ends ({e})")
+
+    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[bytes | BarRow, datetime, datetime], Events]:
+        read = BinanceLines().read
+
+        def events(line: bytes | BarRow, at: datetime, now: datetime) -> Events:
+            event = read(line, at, now)  # type: ignore[arg-type]
+            return (event,) if event is not None and event.symbol in instruments else ()
+
+        return events
+
+
+class BarTape:
+    """Bars, read whole and put in the order of their ends (some files are newest first). The offset is the number of bars."""
+
+    def __init__(self, path: Path, codec: CsvBars | LeanBars) -> None:
+        self._rows: list[tuple[datetime, BarRow]] = []
+        self._broken: list[tuple[int, str]] = []
+        rows = list(self._read(path, codec))
+        self._intervals = _intervals(rows)
+        self._rows = sorted(((row.start_at + self._length(row), row) for row in rows), key=lambda pair: pair[0])
+        self.symbols = frozenset(self._intervals)
+
+    def _read(self, path: Path, codec: CsvBars | LeanBars) -> Iterator[BarRow]:
+        number = 0
+        try:
+            for number, line in enumerate(_lines(path), start=1):
+                text = line.decode("utf-8-sig", "replace").strip()
+                if not text or text.startswith("#") or (number == 1 and isinstance(codec, CsvBars)):
+                    continue
+                try:
+                    yield codec.read(text)
+                except BrokenLine as e:
+                    self._broken.append((number, str(e)))
+        except _DAMAGED as e:
+            self._broken.append((number + 1, f"the file is damaged here and ends ({e})"))
+
+    def _length(self, row: BarRow) -> timedelta:
+        return timedelta(seconds=self._intervals[row.symbol])
+
+    def size_up_to(self, most: int) -> int:
+        return min(most, len(self._rows))
+
+    def moments(self, offset: int, broken: OnBroken) -> Iterator[tuple[int, datetime, bytes | BarRow]]:
+        for number, why in self._broken:
+            broken(number, why)
+        for index in range(offset, len(self._rows)):
+            yield index + 1, *self._rows[index]
+
+    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[bytes | BarRow, datetime, datetime], Events]:
+        changed: dict[str, datetime] = {}
+
+        def events(row: bytes | BarRow, at: datetime, now: datetime) -> Events:
+            assert isinstance(row, BarRow)
+            if (instrument := instruments.get(row.symbol)) is None:
+                return ()
+            if row.volume > ZERO or row.symbol not in changed or row.bid is not None:
+                changed[row.symbol] = now
+            # the price first, so that what is decided on the bar is decided on a fresh price
+            quote = closing_quote(row, instrument, at, now, changed[row.symbol])
+            return quote, bar_of(row, self._intervals[row.symbol])
+
+        return events
+
+
+def _intervals(rows: list[BarRow]) -> dict[str, int]:
+    """The length of each symbol's bars: the shortest distance between two of them; a lone bar is a day's."""
+    times: dict[str, list[datetime]] = {}
+    for row in rows:
+        times.setdefault(row.symbol, []).append(row.start_at)
+    found = {}
+    for symbol, starts in times.items():
+        starts.sort()
+        gaps = [int((b - a).total_seconds()) for a, b in pairwise(starts) if b > a]
+        found[symbol] = max(1, min(gaps, default=86_400))
+    return found
