@@ -79,6 +79,8 @@ def is_tripped(breaker: CircuitBreaker, *, at: datetime, cooldown_s: int | None)
 
 def losses_within(breaker: CircuitBreaker, *, at: datetime, window_s: int) -> int:
     """How many losses count at `at`."""
+    if not breaker.losses:
+        return 0
     since = at - timedelta(seconds=window_s)
     return sum(1 for loss in breaker.losses if loss >= since)
 

@@ -148,10 +148,10 @@ def _is_held_by_external(trial: Trial) -> bool:
 
 def session_loss(trial: Trial) -> Check | None:
     """Gate 3. The worst net of the running session against the limit; a session that has ended counts no more."""
-    gate, session, limit = "Session loss", trial.book.session, trial.book.settings.values.session_loss_limit
+    gate, session, limit = "Session loss", trial.book.session, trial.values.session_loss_limit
     if limit is None:
         return trial.unset(gate, "session_loss_limit")
-    level = trial.book.settings.levels["session_loss_limit"]
+    level = trial.levels["session_loss_limit"]
     if not session_pnl.is_over(session, limit=limit, at=trial.at):
         worst = ZERO if session_pnl.has_ended(session, at=trial.at) else session.worst_net
         trial.passed(gate, worst, limit, level)
@@ -166,16 +166,17 @@ def session_loss(trial: Trial) -> Check | None:
 
 def breaker(trial: Trial) -> Check | None:
     """Gate 4. A cooldown after too many losing closes."""
-    gate, state, values = "Circuit breaker", trial.book.breaker, trial.book.settings.values
-    for field in ("breaker_losses", "breaker_window_s", "breaker_cooldown_s"):
-        if getattr(values, field) is None:
-            return trial.unset(gate, field)
-    limit, level = Decimal(values.breaker_losses or 0), trial.book.settings.levels["breaker_losses"]
-    observed = Decimal(circuit_breaker.losses_within(state, at=trial.at, window_s=values.breaker_window_s or 0))
-    if not circuit_breaker.is_tripped(state, at=trial.at, cooldown_s=values.breaker_cooldown_s):
+    gate, state, values = "Circuit breaker", trial.book.breaker, trial.values
+    trips_at, window_s, cooldown_s = values.breaker_losses, values.breaker_window_s, values.breaker_cooldown_s
+    if trips_at is None or window_s is None or cooldown_s is None:
+        fields = {"breaker_losses": trips_at, "breaker_window_s": window_s, "breaker_cooldown_s": cooldown_s}
+        return trial.unset(gate, next(field for field, value in fields.items() if value is None))
+    limit, level = Decimal(trips_at), trial.levels["breaker_losses"]
+    observed = Decimal(circuit_breaker.losses_within(state, at=trial.at, window_s=window_s))
+    if not circuit_breaker.is_tripped(state, at=trial.at, cooldown_s=cooldown_s):
         trial.passed(gate, observed, limit, level)
         return None
-    end = circuit_breaker.ends_at(state, cooldown_s=values.breaker_cooldown_s)
+    end = circuit_breaker.ends_at(state, cooldown_s=cooldown_s)
     left = f"in {_duration(age_ms(end, trial.at))}" if end else "when a cooldown is set"
     detail = f"{number(observed)} losing closes of {trial.proposal.symbol} in the window; it trips at {number(limit)}. Ends by itself {left}."
     return trial.denied(gate, Reason.CIRCUIT_BREAKER, detail, observed=observed, limit=limit, level=level)
@@ -202,16 +203,17 @@ def price(trial: Trial) -> Check | None:
         detail = f"The market is crossed: bid {number(quote.bid)} is above ask {number(quote.ask)}."
         return trial.denied(gate, Reason.CROSSED_PRICE, detail, observed=quote.bid, limit=quote.ask)
     age, still = age_ms(trial.at, quote.received_at), age_ms(trial.at, quote.changed_at) / 1000
-
-    def stale(limit: Decimal) -> str:
-        return f"The price is {number(age)} ms old; the limit is {number(limit)} ms. Entries pass with a fresh one."
-
-    def frozen(limit: Decimal) -> str:
-        return f"The price last changed {number(still)} s ago; the limit is {number(limit)} s. Entries pass when it moves."
-
-    return trial.at_most(gate, Reason.STALE_PRICE, "price_age_ms_max", age, stale) or trial.at_most(
-        "Price frozen", Reason.FROZEN_PRICE, "price_frozen_s", still, frozen
+    return trial.at_most(gate, Reason.STALE_PRICE, "price_age_ms_max", age, _stale_sentence) or trial.at_most(
+        "Price frozen", Reason.FROZEN_PRICE, "price_frozen_s", still, _frozen_sentence
     )
+
+
+def _stale_sentence(trial: Trial, age: Decimal, limit: Decimal) -> str:
+    return f"The price is {number(age)} ms old; the limit is {number(limit)} ms. Entries pass with a fresh one."
+
+
+def _frozen_sentence(trial: Trial, still: Decimal, limit: Decimal) -> str:
+    return f"The price last changed {number(still)} s ago; the limit is {number(limit)} s. Entries pass when it moves."
 
 
 def instrument(trial: Trial) -> Check | None:

@@ -78,22 +78,23 @@ def _exit_capacity(trial: Trial) -> Check | None:
         capacity = abs(book.position_qty)
     if book.position_qty * proposal.side.sign >= 0:
         capacity = ZERO
+    return trial.within(
+        "Exit capacity", Reason.INVALID_DECISION, trial.order_qty, capacity, _exit_capacity_sentence, level="position"
+    )
 
-    def beyond(limit: Decimal) -> str:
-        return f"A {proposal.side} of {number(trial.order_qty)} would not only close: at most {number(limit)} of {proposal.symbol} can be closed."
 
-    return trial.within("Exit capacity", Reason.INVALID_DECISION, trial.order_qty, capacity, level="position", explain=beyond)
+def _exit_capacity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
+    side, symbol = trial.proposal.side, trial.proposal.symbol
+    return f"A {side} of {number(qty)} would not only close: at most {number(limit)} of {symbol} can be closed."
 
 
 def _entry_price(trial: Trial) -> Check | None:
-    """The price an entry is judged at: its limit, else its stop, else where its side trades now."""
-    quote = trial.proposal.quote
-    assert quote is not None, "gate 5 runs before"
-    trial.entry_px = trial.price or trial.stop_px or quote.reference(trial.proposal.side)
-    if trial.entry_px > 0 and (trial.price is None or trial.price > 0) and (trial.stop_px is None or trial.stop_px > 0):
-        return None
-    detail = f"A price below one tick of {number(trial.instrument.tick_size)} cannot be sent."
-    return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level=INSTRUMENT_LEVEL)
+    """The price an entry is judged at: its limit, else its stop, else where its side trades now. Rounding may have taken a price to zero."""
+    if trial.price == 0 or trial.stop_px == 0:
+        detail = f"A price below one tick of {number(trial.instrument.tick_size)} cannot be sent."
+        return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level=INSTRUMENT_LEVEL)
+    trial.entry_px = trial.price or trial.stop_px or trial.quote.reference(trial.proposal.side)
+    return None
 
 
 def _confidence(trial: Trial) -> Check | None:
@@ -109,11 +110,11 @@ def _confidence(trial: Trial) -> Check | None:
 
 def _stop_and_target(trial: Trial) -> Check | None:
     proposal, gate, entry = trial.proposal, "Stop and target", trial.entry_px
-    is_required = trial.book.settings.values.is_stop_required
+    is_required = trial.values.is_stop_required
     if is_required is None:
         return trial.unset(gate, "is_stop_required")
     if proposal.stop_loss is None and is_required:
-        level = trial.book.settings.levels["is_stop_required"]
+        level = trial.levels["is_stop_required"]
         return trial.denied(gate, Reason.MISSING_STOP_LOSS, "The decision has no stop-loss, and one is required.", level=level)
     sign = proposal.side.sign
     for name, value, direction, word in (
@@ -128,43 +129,45 @@ def _stop_and_target(trial: Trial) -> Check | None:
 
 
 def _stop_distance(trial: Trial) -> Check | None:
-    stop, entry, gate = trial.proposal.stop_loss, trial.entry_px, "Stop distance"
+    stop, entry, reason = trial.proposal.stop_loss, trial.entry_px, Reason.INVALID_DECISION
     if stop is None:
         return None
     distance = abs(entry - stop) * 100 / entry
+    return trial.at_least(
+        "Least stop distance", reason, "stop_distance_pct_min", distance, _stop_distance_sentence
+    ) or trial.at_most("Stop distance", reason, "stop_distance_pct_max", distance, _stop_distance_sentence)
 
-    def near(limit: Decimal) -> str:
-        return f"The stop {number(stop)} is {number(distance)} % from {number(entry)}; the least allowed is {number(limit)} %."
 
-    def far(limit: Decimal) -> str:
-        return f"The stop {number(stop)} is {number(distance)} % from {number(entry)}; the most allowed is {number(limit)} %."
-
-    return trial.at_least(gate, Reason.INVALID_DECISION, "stop_distance_pct_min", distance, near) or trial.at_most(
-        gate, Reason.INVALID_DECISION, "stop_distance_pct_max", distance, far
-    )
+def _stop_distance_sentence(trial: Trial, distance: Decimal, limit: Decimal) -> str:
+    texts = pair(distance, limit)
+    bound = "least" if distance < limit else "most"
+    stop, entry = number(trial.proposal.stop_loss), number(trial.entry_px)
+    return f"The stop {stop} is {texts[0]} % from {entry}; the {bound} allowed is {texts[1]} %."
 
 
 def in_flight(trial: Trial) -> Check | None:
     """Gate 8. No entry while enough are unanswered, no more adds to a position than allowed."""
     book = trial.book
-    entry = Decimal(book.entries_in_flight + 1)
-
-    def busy(limit: Decimal) -> str:
-        return f"{number(entry - 1)} entries are in flight; the limit is {number(limit)}. Entries pass when one fills or ends."
-
-    def pyramid(limit: Decimal) -> str:
-        return f"This would be add number {number(adds)} to the open position; the limit is {number(limit)}."
-
-    denial = trial.at_most("Entries in flight", Reason.ENTRY_IN_FLIGHT, "entries_in_flight_max", entry, busy)
+    entry, add = Decimal(book.entries_in_flight + 1), Decimal(book.adds + 1)
+    denial = trial.at_most("Entries in flight", Reason.ENTRY_IN_FLIGHT, "entries_in_flight_max", entry, _busy_sentence)
     if denial is not None or book.position_qty * trial.proposal.side.sign <= 0:
         return denial
-    adds = Decimal(book.adds + 1)
-    return trial.at_most("Adds", Reason.PYRAMIDING, "adds_max", adds, pyramid)
+    return trial.at_most("Adds", Reason.PYRAMIDING, "adds_max", add, _adds_sentence)
+
+
+def _busy_sentence(trial: Trial, entry: Decimal, limit: Decimal) -> str:
+    return f"{number(entry - 1)} entries are in flight; the limit is {number(limit)}. Entries pass when one fills or ends."
+
+
+def _adds_sentence(trial: Trial, add: Decimal, limit: Decimal) -> str:
+    return (
+        f"This would be add number {number(add)} to the open position; the limit is {number(limit)}. Entries pass when it is flat."
+    )
 
 
 def size(trial: Trial) -> Check | None:
     """Gate 9. The hint, sized; less than one lot is a skip."""
-    hint, values, spec = trial.proposal.hint, trial.book.settings.values, trial.instrument
+    hint, values, spec = trial.proposal.hint, trial.values, trial.instrument
     for field in sizing.NEEDS[hint.kind]:
         if getattr(values, field) is None:
             return trial.unset("Size", field)
@@ -176,7 +179,7 @@ def size(trial: Trial) -> Check | None:
         instrument=spec,
         settings=values,
     )
-    level = trial.book.settings.levels["qty_max"]
+    level = trial.levels["qty_max"]
     if trial.order_qty > 0:
         trial.passed("Size", trial.order_qty, values.qty_max, level)
         return None
@@ -212,22 +215,28 @@ def order_limits(trial: Trial) -> Check | None:
 
 
 def _order_size(trial: Trial) -> Check | None:
-    qty, notional, spec = trial.order_qty, trial.notional, trial.instrument
-    equity = trial.book.portfolio.equity
-
-    def many(limit: Decimal) -> str:
-        return f"The order is for {number(qty)}; the limit is {number(limit)}. Up to {number(spec.qty_floor(limit))} would pass."
-
-    def worth(limit: Decimal) -> str:
-        texts = pair(notional, limit)
-        fits = spec.qty_floor(limit / (trial.entry_px * spec.contract_value))
-        return f"The order is worth {texts[0]}; the limit is {texts[1]}. Up to {number(fits)} would pass."
-
+    notional, equity = trial.notional, trial.book.portfolio.equity
     return (
-        trial.at_most("Order quantity", Reason.ORDER_QTY, "order_qty_max", qty, many)
-        or trial.at_most("Order notional", Reason.ORDER_NOTIONAL, "order_notional_max", notional, worth)
-        or trial.at_most("Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", notional, worth, of=equity)
+        trial.at_most("Order quantity", Reason.ORDER_QTY, "order_qty_max", trial.order_qty, _quantity_sentence)
+        or trial.at_most("Order notional", Reason.ORDER_NOTIONAL, "order_notional_max", notional, _worth_sentence)
+        or trial.at_most(
+            "Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", notional, _worth_sentence, of=equity
+        )
     )
+
+
+def _quantity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
+    return f"The order is for {number(qty)}; the limit is {number(limit)}. {_up_to(trial, limit)}"
+
+
+def _worth_sentence(trial: Trial, notional: Decimal, limit: Decimal) -> str:
+    texts, unit = pair(notional, limit), trial.entry_px * trial.instrument.contract_value
+    return f"The order is worth {texts[0]}; the limit is {texts[1]}. {_up_to(trial, limit / unit)}"
+
+
+def _up_to(trial: Trial, qty: Decimal) -> str:
+    fits = trial.instrument.qty_floor(qty)
+    return f"Up to {number(fits)} would pass." if fits else "No quantity would pass."
 
 
 def _price_collar(trial: Trial) -> Check | None:
@@ -235,37 +244,42 @@ def _price_collar(trial: Trial) -> Check | None:
 
     A market order counts at the far side of the quote, so a quote that is too wide denies it. A stop waits for its price and has none.
     """
-    quote, gate = trial.proposal.quote, "Price collar"
-    assert quote is not None, "gate 5 runs before"
     if trial.price is None and trial.stop_px is not None:
         return None
-    reference = trial.stop_px or quote.mid
+    reference = _collar_reference(trial)
     beyond = max((trial.entry_px - reference) * trial.proposal.side.sign * 100 / reference, ZERO)
+    return trial.at_most("Price collar", Reason.PRICE_COLLAR, "price_collar_pct", beyond, _collar_sentence)
 
-    def outside(limit: Decimal) -> str:
-        edge = reference * (1 + trial.proposal.side.sign * limit / 100)
-        return (
-            f"At {number(trial.entry_px)} it would trade {number(beyond)} % beyond the market's {number(reference)}; "
-            f"the limit is {number(limit)} %. A price up to {number(edge)} would pass."
-        )
 
-    return trial.at_most(gate, Reason.PRICE_COLLAR, "price_collar_pct", beyond, outside)
+def _collar_reference(trial: Trial) -> Decimal:
+    return trial.stop_px or trial.quote.mid
+
+
+def _collar_sentence(trial: Trial, beyond: Decimal, limit: Decimal) -> str:
+    reference, texts = _collar_reference(trial), pair(beyond, limit)
+    edge = reference * (1 + trial.proposal.side.sign * limit / 100)
+    return (
+        f"At {number(trial.entry_px)} it would trade {texts[0]} % beyond the market's {number(reference)}; "
+        f"the limit is {texts[1]} %. A price up to {number(edge)} would pass."
+    )
 
 
 def _trade_risk(trial: Trial) -> Check | None:
     """What a stop that is hit costs. Whether an entry may go without one is a setting of its own."""
-    stop, spec = trial.proposal.stop_loss, trial.instrument
-    if stop is None:
+    if trial.proposal.stop_loss is None:
         return None
-    unit_loss = abs(trial.entry_px - stop) * spec.contract_value
-    loss = unit_loss * trial.order_qty
+    loss, equity = _unit_loss(trial) * trial.order_qty, trial.book.portfolio.equity
+    return trial.at_most("Trade risk", Reason.TRADE_RISK, "trade_risk_pct_max", loss, _trade_risk_sentence, of=equity)
 
-    def costly(limit: Decimal) -> str:
-        texts = pair(loss, limit)
-        fits = spec.qty_floor(limit / unit_loss)
-        return f"A stop that is hit costs {texts[0]}; the limit is {texts[1]}. Up to {number(fits)} would pass."
 
-    return trial.at_most("Trade risk", Reason.TRADE_RISK, "trade_risk_pct_max", loss, costly, of=trial.book.portfolio.equity)
+def _unit_loss(trial: Trial) -> Decimal:
+    stop = trial.proposal.stop_loss
+    return ZERO if stop is None else abs(trial.entry_px - stop) * trial.instrument.contract_value
+
+
+def _trade_risk_sentence(trial: Trial, loss: Decimal, limit: Decimal) -> str:
+    texts = pair(loss, limit)
+    return f"A stop that is hit costs {texts[0]}; the limit is {texts[1]}. {_up_to(trial, limit / _unit_loss(trial))}"
 
 
 def _reward_risk(trial: Trial) -> Check | None:
@@ -273,11 +287,12 @@ def _reward_risk(trial: Trial) -> Check | None:
     if stop is None or target is None:
         return None
     ratio = abs(target - entry) / abs(entry - stop)
+    return trial.at_least("Reward to risk", Reason.REWARD_RISK, "reward_risk_min", ratio, _reward_risk_sentence)
 
-    def poor(limit: Decimal) -> str:
-        return f"Reward is {number(ratio)} times the risk; the least allowed is {number(limit)}."
 
-    return trial.at_least("Reward to risk", Reason.REWARD_RISK, "reward_risk_min", ratio, poor)
+def _reward_risk_sentence(trial: Trial, ratio: Decimal, limit: Decimal) -> str:
+    texts = pair(ratio, limit)
+    return f"Reward is {texts[0]} times the risk; the least allowed is {texts[1]}."
 
 
 def kind_and_protection(trial: Trial) -> Check | None:
@@ -310,10 +325,10 @@ def _protection(trial: Trial) -> Check | None:
     if proposal.stop_loss is None or _HOLDS_STOPS & trial.book.capabilities:
         trial.passed(gate, level="venue")
         return None
-    policy = trial.book.settings.values.unsupported_protection
+    policy = trial.values.unsupported_protection
     if policy is None:
         return trial.unset(gate, field)
-    level = trial.book.settings.levels[field]
+    level = trial.levels[field]
     if policy is not UnsupportedProtection.DENY:
         trial.passed(gate, level=level)
         return None
