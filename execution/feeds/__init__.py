@@ -13,7 +13,7 @@ from execution.feeds.replay.tape import open_tape
 from execution.feeds.synthetic import SyntheticFeed
 from risk.core.units import Instrument
 
-__all__ = ["NotATape", "open_feed", "tape_symbols"]
+__all__ = ["NotATape", "open_feed", "tape_intervals", "tape_symbols"]
 
 _REPLAY = re.compile(r"replay:(?P<path>.+?)(?:@(?P<speed>max|\d+(?:\.\d+)?x?))?", re.IGNORECASE)
 _SYNTHETIC = re.compile(r"synthetic(?::(?P<seed>\d+))?")
@@ -48,3 +48,9 @@ def _speed(text: str | None) -> float | None:
 def tape_symbols(path: str | Path) -> frozenset[str]:
     """The symbols that a tape carries. Raises NotATape."""
     return open_tape(path).symbols
+
+
+def tape_intervals(path: str | Path) -> dict[str, int]:
+    """For each symbol of a tape the seconds of its bars; 0 where it has quotes and trades. Raises NotATape."""
+    tape = open_tape(path)
+    return {symbol: tape.intervals.get(symbol, 0) for symbol in tape.symbols}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,9 @@ from typing import Any, Final
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.db.models import Q
 
+from execution.feeds import tape_intervals
 from execution.models import Account, Bot
 from execution.services import account_save, bot_save
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, RiskSettings
@@ -36,6 +39,8 @@ TAPE: Final = "paper-tape"
 OWNER: Final = "admin"
 PEOPLE: Final = ("viewer", "trader", "risk", OWNER)
 SYNTHETIC: Final = "synthetic:7"
+
+_REPLAY: Final = re.compile(r"replay:(?P<path>.+?)(?P<speed>@(?:max|\d+(?:\.\d+)?x?))?", re.IGNORECASE)
 
 D = Decimal
 #: symbol → (class, tick_size, lot_size, min_notional, base currency)
@@ -95,15 +100,10 @@ def demo_feed_use(feed: str | None) -> None:
     anything: it gets its account.
     """
     if feed is None or feed.startswith("synthetic"):
-        _enable(CRYPTO, feed=feed or SYNTHETIC)
-        _rest(TAPE)
+        _use(CRYPTO, feed=feed or SYNTHETIC)
         return
-    from execution.feeds import tape_open
-
-    tape = tape_open(feed)
-    _tape_account(feed, tape)
-    _enable(TAPE, feed=feed)
-    _rest(CRYPTO)
+    spec, bars = _tape(feed)
+    _use(_tape_account(spec, bars), feed=spec)
 
 
 def demo_logins() -> dict[str, str]:
@@ -172,21 +172,32 @@ def _bot(
     return bot_save(bot=bot, instruments=[instrument], version=None, by=BY)
 
 
-def _tape_account(feed: str, tape: Any) -> None:
-    """Paper Tape with one bot per symbol of the tape; symbols of earlier tapes keep their bots, disabled."""
-    account = Account.objects.filter(code=TAPE).first()
+def _tape(feed: str) -> tuple[str, dict[str, int]]:
+    """The feed's text with the tape's whole path, and for each of its symbols the seconds of the bars to trade on."""
+    found = _REPLAY.fullmatch(feed)
+    if found is None:
+        raise ValueError(f"“{feed}” is no feed: write synthetic, synthetic:SEED, or replay:PATH@SPEED (1x, 60x or max).")
+    path = Path(found["path"]).expanduser().resolve()
+    bars = tape_intervals(path)
+    return f"replay:{path}{found['speed'] or ''}", {symbol: bars[symbol] or BAR_S for symbol in sorted(bars)}
+
+
+def _tape_account(feed: str, bars: Mapping[str, int]) -> str:
+    """The code of the account that trades this tape, with one enabled bot per symbol. Money of another currency is another account."""
+    currency = _currency(next(iter(bars)))
+    code = TAPE if currency == "USDT" else f"{TAPE}-{currency.lower()}"
+    account = Account.objects.filter(code=code).first()
     if account is None:
-        account = _account(TAPE, "Paper Tape", feed, currency=_currency(tape.symbols[0]))
+        account = _account(code, "Paper Tape" if code == TAPE else f"Paper Tape {currency}", feed, currency=currency)
         _people([account])
     profile = RiskProfile.objects.filter(code="demo").first() or _profile()
-    codes = set()
-    for symbol in tape.symbols:
-        code = f"ema-{symbol.lower()}"[:40]
-        codes.add(code)
-        _tape_bot(code, account, profile, symbol, bar_s=tape.bar_s)
+    codes = {f"tape-{symbol.lower()}"[:40]: symbol for symbol in bars}
+    for code, symbol in codes.items():
+        _tape_bot(code, account, profile, symbol, bar_s=bars[symbol])
     for bot in account.bots.filter(is_enabled=True).exclude(code__in=codes):
         bot.is_enabled = False
         bot_save(bot=bot, instruments=bot.instruments.all(), version=bot.version, by=BY)
+    return code
 
 
 def _tape_bot(code: str, account: Account, profile: RiskProfile, symbol: str, *, bar_s: int) -> None:
@@ -205,18 +216,14 @@ def _currency(symbol: str) -> str:
     return next((currency for currency in ("USDT", "USDC", "USD", "EUR") if symbol.endswith(currency)), "USD")
 
 
-def _enable(code: str, *, feed: str) -> None:
-    account = Account.objects.filter(code=code).first()
-    if account is not None and (not account.is_enabled or account.feed != feed):
-        account.is_enabled, account.feed = True, feed
-        account_save(account=account, version=account.version, by=BY)
-
-
-def _rest(code: str) -> None:
-    account = Account.objects.filter(code=code, is_enabled=True).first()
-    if account is not None:
-        account.is_enabled = False
-        account_save(account=account, version=account.version, by=BY)
+def _use(code: str, *, feed: str) -> None:
+    """Of the demo's accounts only this one is enabled, on this feed."""
+    for account in Account.objects.filter(Q(code=CRYPTO) | Q(code__startswith=TAPE)):
+        is_used = account.code == code
+        wanted = (is_used, feed if is_used else account.feed)
+        if (account.is_enabled, account.feed) != wanted:
+            account.is_enabled, account.feed = wanted
+            account_save(account=account, version=account.version, by=BY)
 
 
 def _people(accounts: Iterable[Account]) -> None:

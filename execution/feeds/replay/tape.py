@@ -40,6 +40,8 @@ class Tape(Protocol):
     """`size_up_to(n)` counts moments or lines, at most n. `moments(offset)` are those after it, as (offset after, time, raw)."""
 
     symbols: frozenset[str]
+    #: seconds of a symbol's bars; a tape of quotes and trades has none
+    intervals: Mapping[str, int]
 
     def size_up_to(self, most: int) -> int: ...
 
@@ -98,6 +100,7 @@ class LineTape:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.symbols = self._symbols()
+        self.intervals: Mapping[str, int] = {}
 
     def _symbols(self) -> frozenset[str]:
         found: set[str] = set()
@@ -144,9 +147,9 @@ class BarTape:
         self._rows: list[tuple[datetime, BarRow]] = []
         self._broken: list[tuple[int, str]] = []
         rows = list(self._read(path, codec))
-        self._intervals = _intervals(rows)
+        self.intervals: Mapping[str, int] = _intervals(rows)
         self._rows = sorted(((row.start_at + self._length(row), row) for row in rows), key=lambda pair: pair[0])
-        self.symbols = frozenset(self._intervals)
+        self.symbols = frozenset(self.intervals)
 
     def _read(self, path: Path, codec: CsvBars | LeanBars) -> Iterator[BarRow]:
         number = 0
@@ -163,7 +166,7 @@ class BarTape:
             self._broken.append((number + 1, f"the file is damaged here and ends ({e})"))
 
     def _length(self, row: BarRow) -> timedelta:
-        return timedelta(seconds=self._intervals[row.symbol])
+        return timedelta(seconds=self.intervals[row.symbol])
 
     def size_up_to(self, most: int) -> int:
         return min(most, len(self._rows))
@@ -185,7 +188,7 @@ class BarTape:
                 changed[row.symbol] = now
             # the price first, so that what is decided on the bar is decided on a fresh price
             quote = closing_quote(row, instrument, at, now, changed[row.symbol])
-            return quote, bar_of(row, self._intervals[row.symbol])
+            return quote, bar_of(row, self.intervals[row.symbol])
 
         return events
 
