@@ -1,0 +1,222 @@
+"""The market side of one account: the feed, shown to the venue that matches here, to the watches, then to the brains; marks and bars."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from execution.brains.base import View
+from execution.core.controls import BotStatus
+from execution.core.messages import (
+    Bar,
+    BotChanged,
+    Decided,
+    Decision,
+    DeskSettings,
+    LinkChanged,
+    LinkKind,
+    Marked,
+    Touched,
+    Trade,
+)
+from execution.core.ports import Feed
+from execution.engine.brains import Brains, Seat
+from execution.engine.loop import DeskLoop
+from execution.engine.marks import Marks
+from execution.engine.publisher import Stream
+from execution.engine.watches import Watches
+from execution.store.market import Glance
+from risk.core.units import ZERO, Quote
+
+log = structlog.get_logger(__name__)
+
+#: market events between two turns of the loop: about a millisecond's worth
+_BURST: Final = 128
+
+Shown = Callable[[Quote | Trade | Bar], None]
+
+
+class Floor:
+    """Feeds an account's Desk with what the market does. `note` writes a line of a bot's log: code, level, text."""
+
+    def __init__(
+        self,
+        loop: DeskLoop,
+        feed: Feed,
+        *,
+        feed_spec: str,
+        shown: Shown | None,
+        stream: Stream,
+        note: Callable[[str, str, str], None],
+    ) -> None:
+        self._loop = loop
+        self._feed = feed
+        self._feed_spec = feed_spec
+        self._shown = shown
+        self._stream = stream
+        self._note = note
+        self.watches = Watches()
+        self.brains = Brains(self)
+        self._marks = Marks()
+        self._quotes: dict[str, Quote] = {}
+        self._moved: dict[str, Quote] = {}
+        self._bars: list[Bar] = []
+        self._views: dict[str, tuple[int, View]] = {}
+        self._unseated: list[Seat] = []
+        self.is_closed = False
+        self.has_prices = False
+        self.has_ended = False
+        self.orders_proof_at: datetime | None = None
+
+    # --- market events in --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry the feed to its end. Yields often, and waits for the journal: a tape at full speed must not outrun the disk."""
+        shown, count = self._shown, 0
+        async for event in self._feed.events():
+            if shown is not None:
+                shown(event)
+            if isinstance(event, Quote):
+                self.on_quote(event)
+            else:
+                self.brains.on_other(event)
+            count += 1
+            if not count % _BURST:
+                await self._breathe()
+            elif count == 1:
+                self._prices_are_up()
+        self.has_ended = True
+        self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=False, cause="tape ended"))
+
+    async def _breathe(self) -> None:
+        await asyncio.sleep(0)
+        if self._loop.is_behind:
+            await self._loop.room()
+
+    def on_quote(self, quote: Quote) -> None:
+        self._quotes[quote.symbol] = self._moved[quote.symbol] = quote
+        for watch_id, price in self.watches.touched(quote):
+            self._loop.take(Touched(at=self._loop.clock.now(), watch_id=watch_id, price=price))
+        self.brains.on_quote(quote)
+
+    def _prices_are_up(self) -> None:
+        self.has_prices = True
+        self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=True))
+
+    def marks_tell(self) -> None:
+        """Tell the Desk what moved; called once a second. Also closes the bars of quiet markets."""
+        self.brains.close_due()
+        at = self._loop.clock.now()
+        if marks := self._marks.due(self._quotes, at):
+            self._loop.take(Marked(at=at, marks=marks))
+
+    # --- what brains say -----------------------------------------------------------------------------------------------------
+
+    def view(self, seat: Seat) -> View:
+        """The bot's standing in its symbol; it can only change when the Desk does."""
+        seq, view = self._views.get(seat.symbol, (-1, None))
+        if view is None or seq != self._loop.desk.seq:
+            view = self._loop.desk.view(seat.bot.code, seat.symbol)
+            self._views[seat.symbol] = (self._loop.desk.seq, view)
+        return view
+
+    def decided(self, seat: Seat, decision: Decision, market_at: datetime) -> None:
+        """A decision counts while its bot runs, warm, and the journal keeps up; a late one is worth nothing and is not kept."""
+        bot = self._loop.desk.state.bots.get(seat.bot.code)
+        if bot is None or bot.status not in (BotStatus.RUNNING, BotStatus.STOPPING):
+            return
+        if self.is_closed or seat.bars_missing or self._loop.is_behind:
+            return
+        n = seat.ordinal(market_at)
+        self._loop.take(
+            Decided(
+                at=self._loop.clock.now(),
+                bot=seat.bot.code,
+                symbol=seat.symbol,
+                decision=decision,
+                quote=self._quotes.get(seat.symbol),
+                decision_id=f"{seat.bot.code}:{seat.symbol}:{_nanoseconds(market_at)}:{n}",
+                market_at=market_at,
+                n=n,
+            )
+        )
+
+    def bar_closed(self, bar: Bar) -> None:
+        self._bars.append(bar)
+        self._stream.bar(bar)
+
+    def brain_stopped(self, seat: Seat, errors: int, text: str) -> None:
+        last = text.strip().rsplit("\n", 1)[-1]
+        self._loop.take(BotChanged(at=self._loop.clock.now(), bot=seat.bot.code, is_warm=False, errors=errors, text=last[:300]))
+        self._note(seat.bot.code, "ERROR", text)
+
+    # --- seats ---------------------------------------------------------------------------------------------------------------
+
+    def seat(self, settings: DeskSettings) -> None:
+        """Take the seats that the settings name; new ones warm up in `seats_warm`."""
+        self._unseated = self.brains.seat(settings)
+        self._views.clear()
+        for seat in self._unseated:
+            self._tell_warm(seat, is_warm=False)
+
+    async def seats_warm(self) -> None:
+        """Show new seats the past. Live bars that come meanwhile count as well, in their own order."""
+        waiting, self._unseated = self._unseated, []
+        for seat in waiting:
+            if missing := seat.bars_missing:
+                history = await self._feed.history(seat.symbol, bars=missing, interval_s=seat.bot.bar_s)
+                self._bars.extend(history)
+                self.brains.warm(seat, history)
+        for seat in self.brains.seats:
+            state = self._loop.desk.state.bots.get(seat.bot.code)
+            if state is not None and not state.is_warm and not seat.is_stopped and self._is_warm(seat.bot.code):
+                self._tell_warm(seat, is_warm=True)
+
+    def _is_warm(self, bot: str) -> bool:
+        return not any(seat.bars_missing for seat in self.brains.seats_of(bot))
+
+    def _tell_warm(self, seat: Seat, *, is_warm: bool) -> None:
+        state = self._loop.desk.state.bots.get(seat.bot.code)
+        if state is not None and state.is_warm == is_warm:
+            return
+        self._loop.take(BotChanged(at=self._loop.clock.now(), bot=seat.bot.code, is_warm=is_warm))
+        if is_warm:
+            self._note(seat.bot.code, "INFO", f"warm after {seat.bars_seen} bars")
+
+    @property
+    def feed_text(self) -> str:
+        if self.has_ended:
+            return f"{self._feed.label}: the tape has ended"
+        return self._feed.label if self.has_prices else f"{self._feed.label}: no price yet"
+
+    @property
+    def cold(self) -> list[str]:
+        """The bots that still want bars, with how many."""
+        return [f"{seat.bot.code} wants {seat.bars_missing} more bars" for seat in self.brains.seats if seat.bars_missing]
+
+    # --- what people see -------------------------------------------------------------------------------------------------------
+
+    def glance(self) -> Glance:
+        """Prices that moved, bars that closed and exposures since the last call; the prices go into the stream too."""
+        moved, self._moved = self._moved, {}
+        bars, self._bars = self._bars, []
+        self._stream.quotes(moved)
+        values = [p.qty * (p.mark or ZERO) * p.contract_value for p in self._loop.desk.state.positions.values()]
+        return Glance(
+            account_id=self._stream.account_id,
+            quotes=list(moved.values()),
+            bars=bars,
+            gross_exposure=sum(map(abs, values), ZERO),
+            net_exposure=sum(values, ZERO),
+            orders_proof_at=self.orders_proof_at,
+            at=self._loop.clock.now(),
+            offset=(self._feed_spec, self._feed.offset, self._feed.broken_lines),
+        )
+
+
+def _nanoseconds(at: datetime) -> int:
+    return int(at.timestamp()) * 1_000_000_000 + at.microsecond * 1000

@@ -1,0 +1,338 @@
+"""The supervisor of one engine: claims accounts, renews their leases, keeps a runner alive for each, and asks the database for news.
+
+What should run is in the database (accounts enabled); who runs it is the lease. A runner that fails is started again from the
+journal with growing pauses; one that fails too often halts its account and goes on being started, so that protection is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from django.conf import settings
+from django.db import Error as AnyDatabaseError
+
+from execution.core.messages import Event
+from execution.engine import leases, vitals
+from execution.engine.brains import Seat
+from execution.engine.leases import Held
+from execution.engine.loop import EventFailed, fingerprint
+from execution.engine.recovery import ReplayDiffers
+from execution.engine.runner import Parts, Runner
+from execution.engine.writer import Lost
+from execution.models import Account
+from execution.store import faults, market
+from execution.store.journal import JournalBroken
+from execution.store.polls import poll
+from risk.core.units import use_decimal_context
+from risk.core.verdict import HaltCause
+
+log = structlog.get_logger(__name__)
+
+CLAIM_S: Final = 1.0
+HEARTBEAT_S: Final = 1.0
+DRAIN_S: Final = 6.0
+BACKOFF_S_FIRST: Final = 0.1
+BACKOFF_S_MAX: Final = 60.0
+FAILURES_MAX: Final = 10
+FAILURES_WINDOW_S: Final = 600.0
+HEALTHY_S: Final = 300.0
+KILL_FILE: Final = "KILL"
+_KILLED: Final = "var/KILL stands"
+
+
+class Slot:
+    """One account this engine owns: its lease, its runner, and what went wrong before."""
+
+    def __init__(self, lease: Held) -> None:
+        self.lease = lease
+        self.runner: Runner | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.failures: deque[float] = deque()
+        #: events that raised once, and those that raised twice and are passed over
+        self.suspects: Counter[bytes] = Counter()
+        self.poisoned: frozenset[bytes] = frozenset()
+        self.retry: Event | None = None
+
+    def failed(self) -> int:
+        """Count a failure; how many there were lately. Health long enough forgets the ones before."""
+        now = time.monotonic()
+        if self.failures and now - self.failures[-1] > HEALTHY_S:
+            self.failures.clear()
+        self.failures.append(now)
+        while self.failures[0] < now - FAILURES_WINDOW_S:
+            self.failures.popleft()
+        return len(self.failures)
+
+
+class Supervisor:
+    """Runs until `drain`. `look` makes the next poll come at once: that is all a hint does."""
+
+    def __init__(self, parts: Parts, *, var_dir: Path, fsync_ms: float | None = None) -> None:
+        self._parts = parts
+        self._kill_file = var_dir / KILL_FILE
+        self._slots: dict[int, Slot] = {}
+        self._look = asyncio.Event()
+        self._is_draining = False
+        self._refused: set[int] = set()
+        self._vitals = vitals.Vitals(fsync_ms)
+
+    async def run(self) -> None:
+        use_decimal_context()
+        await self._heartbeat()
+        async with asyncio.TaskGroup() as tasks:
+            for work in (self._claims(), self._renewals(), self._polls(), self._heartbeats(), self._kill_file_watch()):
+                tasks.create_task(work)
+            tasks.create_task(self._vitals.watch_lag())
+            tasks.create_task(self._parts.publisher.run())
+
+    def look(self) -> None:
+        """There is news: ask now instead of at the next poll."""
+        self._look.set()
+
+    @property
+    def accounts(self) -> list[int]:
+        return list(self._slots)
+
+    def thinking(self) -> Seat | None:
+        """The brain that holds the loop now, if one does. Read by the guard's thread."""
+        runners = [slot.runner for slot in list(self._slots.values()) if slot.runner is not None and slot.runner.is_open]
+        return next((seat for runner in runners if (seat := runner.thinking) is not None), None)
+
+    async def drain(self) -> None:
+        """Give everything back in order: runners drained side by side, leases released, the heartbeat signed off."""
+        self._is_draining = True
+        await asyncio.gather(*(self._let_go(slot) for slot in list(self._slots.values())))
+        await self._parts.publisher.flush()
+        await self._parts.publisher.write()
+        await self._heartbeat(is_stopping=True)
+
+    # --- accounts ----------------------------------------------------------------------------------------------------------
+
+    async def _claims(self) -> None:
+        while True:
+            try:
+                await self._claim_free()
+            except AnyDatabaseError as e:
+                log.warning("accounts could not be claimed", error=str(e))
+            await asyncio.sleep(CLAIM_S * min(1.0, self._parts.timing.lease_renew_ms / 1000))
+
+    async def _claim_free(self) -> None:
+        wanted = await self._parts.database.run(_accounts_wanted)
+        for slot in [slot for pk, slot in self._slots.items() if pk not in wanted]:
+            await self._let_go(slot)
+        for pk, account in wanted.items():
+            if account.environment == Account.Environment.LIVE:
+                await self._refuse_live(account)
+            elif pk not in self._slots and not self._is_draining:
+                await self._claim(pk)
+
+    async def _claim(self, account_id: int) -> None:
+        timing, asked = self._parts.timing, time.monotonic()
+        claim = await self._parts.database.run(
+            leases.claim,
+            account_id,
+            engine=self._parts.engine,
+            lease_s=timing.lease_ms / 1000,
+            send_timeout_s=timing.send_timeout_ms / 1000,
+        )
+        if claim is None:
+            return
+        log.info("account claimed", account_id=account_id, token=claim.token)
+        slot = self._slots[account_id] = Slot(Held(claim, asked=asked, lease_s=timing.lease_ms / 1000))
+        slot.task = asyncio.get_running_loop().create_task(self._keep(slot))
+
+    async def _refuse_live(self, account: Account) -> None:
+        """No engine runs a LIVE account: gates 6, 7, 11 and 13 are not there yet."""
+        if account.pk in self._refused:
+            return
+        self._refused.add(account.pk)
+        text = "LIVE is refused: gates 6, 7, 11 and 13 are not built yet"
+        if not settings.ALLOW_LIVE:
+            text += ", and TRADINGDESK_ALLOW_LIVE is not set"
+        log.error(text, account=account.code)
+        line = {"name": "environment", "is_passed": False, "text": text}
+        await self._parts.database.run(market.phase_write, account.pk, phase="STOPPED", checklist=[line])
+
+    async def _let_go(self, slot: Slot) -> None:
+        """Drain one account and give its lease back."""
+        account_id = slot.lease.account_id
+        if slot.runner is not None and slot.runner.is_open:
+            await slot.runner.drain(within_s=DRAIN_S)
+        if slot.task is not None:
+            slot.task.cancel()
+            await asyncio.wait([slot.task])
+        self._slots.pop(account_id, None)
+        try:
+            await self._parts.database.run(market.phase_write, account_id, phase="STOPPED", checklist=[])
+            await self._parts.database.run(leases.release, account_id, token=slot.lease.token)
+        except AnyDatabaseError as e:
+            log.warning("a lease was not released; it runs out by itself", account_id=account_id, error=str(e))
+
+    async def _keep(self, slot: Slot) -> None:
+        """Run the account again and again until it is let go or lost."""
+        while not self._is_draining and slot.lease.left_s > 0:
+            runner = slot.runner = Runner(slot.lease.account_id, self._parts, slot.lease, poisoned=slot.poisoned, retry=slot.retry)
+            slot.retry = None
+            if self._is_killed:
+                runner.close_entries(_KILLED)
+            try:
+                await runner.run()
+            except Exception as error:  # whatever ended it: the account is rebuilt from its journal
+                errors = list(_leaves(error))
+                if any(isinstance(e, Lost) for e in errors):
+                    break
+                await self._failed(slot, errors)
+            else:
+                return
+            slot.lease.quiet_s = 0.0
+        log.warning("account lost", account_id=slot.lease.account_id, token=slot.lease.token)
+        self._slots.pop(slot.lease.account_id, None)
+
+    async def _failed(self, slot: Slot, errors: Iterable[BaseException]) -> None:
+        account_id, count = slot.lease.account_id, slot.failed()
+        for error in errors:
+            log.error("the runner failed", account_id=account_id, failures=count, exc_info=error)
+            if isinstance(error, EventFailed):
+                await self._suspect(slot, error)
+            elif isinstance(error, ReplayDiffers | JournalBroken):
+                await self._cannot_rebuild(account_id, error)
+        if count >= FAILURES_MAX:
+            reason = f"its runner failed {count} times in {FAILURES_WINDOW_S / 60:.0f} minutes"
+            await self._write(faults.halt_write, account_id, cause=HaltCause.RUNNER_FAILURES, reason=reason)
+        pause_s = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2.0 ** (count - 1))
+        await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - spreads restarts
+
+    async def _suspect(self, slot: Slot, error: EventFailed) -> None:
+        """The first time an event raises it is delivered again to the rebuilt Desk; the second time it is poison."""
+        key = fingerprint(error.event)
+        slot.suspects[key] += 1
+        if slot.suspects[key] < 2:
+            slot.retry = error.event
+            return
+        slot.poisoned |= {key}
+        await self._write(faults.poison_write, slot.lease.account_id, error.event, trace=error.trace)
+
+    async def _cannot_rebuild(self, account_id: int, error: Exception) -> None:
+        await self._write(
+            faults.alarm_write,
+            account_id,
+            "journal",
+            title="The journal cannot be replayed",
+            cause=str(error),
+            consequence="The account does not run: no entry, no cancel and no new stop leaves from here.",
+            to_do="Look at the venue's own page, then restore the database or ask for help with the journal.",
+        )
+
+    async def _write(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            await self._parts.database.run(function, *args, at=self._parts.clock.now(), **kwargs)
+        except AnyDatabaseError as e:
+            log.error("a fault could not be written down", error=str(e))
+
+    # --- what goes on all the time -----------------------------------------------------------------------------------------
+
+    async def _renewals(self) -> None:
+        while True:
+            await asyncio.sleep(self._parts.timing.lease_renew_ms / 1000)
+            try:
+                await self._renew()
+            except AnyDatabaseError as e:
+                log.warning("leases could not be renewed", error=str(e))
+
+    async def _renew(self) -> None:
+        held, asked = [slot.lease for slot in self._slots.values()], time.monotonic()
+        if not held:
+            return
+        kept = await self._parts.database.run(
+            leases.renew, held, engine=self._parts.engine, lease_s=self._parts.timing.lease_ms / 1000
+        )
+        for lease in held:
+            slot = self._slots.get(lease.account_id)
+            if lease.account_id in kept:
+                lease.renewed(asked=asked)
+            elif slot is not None and slot.runner is not None:
+                slot.runner.lost()
+
+    async def _polls(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._parts.timing.poll_ms / 1000):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            try:
+                await self._poll()
+            except AnyDatabaseError as e:
+                log.warning("the database could not be asked for news", error=str(e))
+
+    async def _poll(self) -> None:
+        runners = {pk: slot.runner for pk, slot in self._slots.items() if slot.runner is not None and slot.runner.is_open}
+        if not runners:
+            return
+        news = await self._parts.database.run(poll, {pk: runner.settings_version for pk, runner in runners.items()})
+        for pk, runner in runners.items():
+            if runner.is_open:
+                runner.apply(news[pk])
+
+    @property
+    def _is_killed(self) -> bool:
+        return self._kill_file.exists()
+
+    async def _kill_file_watch(self) -> None:
+        """A kill that needs neither database nor Redis: while the file stands no entry leaves, and working ones are canceled."""
+        was_killed = False
+        while True:
+            is_killed = self._is_killed
+            if is_killed or was_killed:
+                await self._obey_kill_file(is_killed, is_new=is_killed and not was_killed)
+            was_killed = is_killed
+            await asyncio.sleep(self._parts.timing.poll_ms / 1000)
+
+    async def _obey_kill_file(self, is_killed: bool, *, is_new: bool) -> None:
+        if is_new:
+            log.critical("the kill file stands: entries are closed and canceled", file=str(self._kill_file))
+        for slot in list(self._slots.values()):
+            if slot.runner is None or not slot.runner.is_open:
+                continue
+            slot.runner.close_entries(_KILLED if is_killed else "")
+            if is_killed:
+                await slot.runner.entries_cancel()
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            await self._heartbeat()
+
+    async def _heartbeat(self, *, is_stopping: bool = False) -> None:
+        waiting: Counter[str] = Counter()
+        for slot in self._slots.values():
+            waiting.update(slot.runner.waiting if slot.runner is not None else {})
+        figures = self._vitals.read(self._parts.writer, waiting=waiting, dropped=self._parts.publisher.dropped)
+        figures["accounts"] = len(self._slots)
+        now = self._parts.clock.now()
+        try:
+            await self._parts.database.run(
+                vitals.heartbeat_write, self._parts.engine, figures, at=now, stopped_at=now if is_stopping else None
+            )
+        except AnyDatabaseError as e:
+            log.warning("the heartbeat was not written", error=str(e))
+
+
+def _accounts_wanted() -> dict[int, Account]:
+    return {account.pk: account for account in Account.objects.filter(is_enabled=True).order_by("pk")}
+
+
+def _leaves(error: BaseException) -> Iterable[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for inner in error.exceptions:
+        yield from _leaves(inner)
