@@ -84,11 +84,13 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "tradingdesk.console.middleware.content_security_policy",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tradingdesk.console.middleware.htmx_sign_in",
     "tradingdesk.console.middleware.htmx_sign_in",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -111,6 +113,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "libraries": {"figures": "tradingdesk.console.figures"},
         },
     },
 ]
@@ -255,3 +258,6 @@ LOGGING = {
 #: every wait of the desk; TRADINGDESK_TIMING scales all of them (fault tests run at 0.1)
 TIMING_SCALE = float(os.environ.get("TRADINGDESK_TIMING", "1"))
 TIMING = Timing(**{name: max(1, round(getattr(Timing(), name) * TIMING_SCALE)) for name in Timing.__struct_fields__})
+
+#: how long the engine's rows are kept; journal entries go only where a newer snapshot covers them
+RETENTION_DAYS = {"journal": 90, "bars": 90, "bot_log": 90}

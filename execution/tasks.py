@@ -1,0 +1,59 @@
+"""Jobs of the Celery worker: what grows is kept short, in chunks that never hold the database's write lock for long.
+
+None of them can open risk: nothing here writes a Command or touches a venue.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+from django.core.management import call_command
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+
+from execution.models import Account, Bar, BotLog, Engine, JournalEntry, Snapshot
+
+#: rows of one DELETE: a longer one would stall the journal
+CHUNK = 500
+SNAPSHOTS_KEPT = 3
+
+
+@shared_task(name="execution.sessions_clear")
+def sessions_clear() -> None:
+    """Remove expired sign-in sessions."""
+    call_command("clearsessions")
+
+
+@shared_task(name="execution.retention")
+def retention() -> dict[str, int]:
+    """Remove what is older than its retention; returns how many rows of each kind."""
+    now = timezone.now()
+    return {
+        "journal": sum(journal_prune(account) for account in Account.objects.all()),
+        "bars": _delete(Bar.objects.filter(start_at__lt=now - timedelta(days=settings.RETENTION_DAYS["bars"]))),
+        "bot log": _delete(BotLog.objects.filter(at__lt=now - timedelta(days=settings.RETENTION_DAYS["bot_log"]))),
+        "engines": _delete(Engine.objects.filter(seen_at__lt=now - timedelta(days=1))),
+    }
+
+
+def journal_prune(account: Account) -> int:
+    """Remove an account's old journal entries, never one that its newest snapshot does not cover. Returns how many."""
+    newest = Snapshot.objects.filter(account=account).order_by("-id").first()
+    if newest is None:
+        return 0
+    before = timezone.now() - timedelta(days=settings.RETENTION_DAYS["journal"])
+    covered = JournalEntry.objects.filter(account=account, epoch=newest.epoch, seq__lte=newest.seq, at__lt=before)
+    oldest_kept = Snapshot.objects.filter(account=account, epoch=newest.epoch).order_by("-seq")[:SNAPSHOTS_KEPT]
+    first_seq = min(row.seq for row in oldest_kept)
+    _delete(Snapshot.objects.filter(account=account, epoch=newest.epoch, seq__lt=first_seq, at__lt=before))
+    return _delete(covered)
+
+
+def _delete(rows: QuerySet[Bar] | QuerySet[BotLog] | QuerySet[Engine] | QuerySet[JournalEntry] | QuerySet[Snapshot]) -> int:
+    """Delete in chunks, each its own transaction."""
+    total = 0
+    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+        total += rows.model._base_manager.filter(pk__in=keys).delete()[0]
+    return total
