@@ -14,10 +14,36 @@ from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from execution.models import Account, Bar, BotLog, Engine, JournalEntry, Snapshot
+from execution.store import faults
 
 #: rows of one DELETE: a longer one would stall the journal
 CHUNK = 500
 SNAPSHOTS_KEPT = 3
+ENGINE_LOST = "engine lost"
+
+
+@shared_task(name="execution.watch")
+def watch() -> int:
+    """Raise an alarm for each account that should run and that no engine has; take it back when one does. Returns how many."""
+    now, lost = timezone.now(), 0
+    grace = timedelta(milliseconds=settings.TIMING.engine_loss_grace_ms)
+    wanted = Account.objects.filter(is_enabled=True, environment=Account.Environment.PAPER, lease__isnull=False)
+    for account in wanted.select_related("lease"):
+        lease = account.lease
+        if lease.expires_at is not None and lease.expires_at > now - grace:
+            faults.alarm_return(account.pk, ENGINE_LOST, at=now)
+        elif lease.expires_at is not None:
+            lost += 1
+            faults.alarm_write(
+                account.pk,
+                ENGINE_LOST,
+                title="No engine runs this account",
+                cause=f"The lease of {lease.engine or 'the last engine'} ran out at {lease.expires_at:%H:%M:%S} and nobody took it.",
+                consequence="Working orders and stops stay at the venue; nothing new is decided, moved or canceled.",
+                to_do="Start the engine: manage.py runworker execution.",
+                at=now,
+            )
+    return lost
 
 
 @shared_task(name="execution.sessions_clear")

@@ -185,7 +185,11 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) or "memor
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "jobs"
 CELERY_TASK_ROUTES = {"execution.watch": {"queue": "watch"}}
-CELERY_BEAT_SCHEDULE = {"watch": {"task": "execution.watch", "schedule": 1.0, "options": {"queue": "watch", "expires": 1}}}
+CELERY_BEAT_SCHEDULE = {
+    "watch": {"task": "execution.watch", "schedule": 1.0, "options": {"queue": "watch", "expires": 1}},
+    "sessions": {"task": "execution.sessions_clear", "schedule": 3600.0, "options": {"expires": 600}},
+    "retention": {"task": "execution.retention", "schedule": 900.0, "options": {"expires": 600}},
+}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
