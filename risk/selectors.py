@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from django.dispatch import Signal
 
 from risk import models
 from risk.core.settings import AccountLimits, Effective, Profile, Resolved, RiskSettings, effective, resolve
@@ -12,6 +14,28 @@ from risk.core.units import AssetClass, Instrument
 
 _INSTRUMENT: Final = tuple(name for name in Instrument.__struct_fields__ if name != "asset_class")
 _NO_CEILINGS: Final = AccountLimits()
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """How far one account is with the settings a row is part of: the newest version, and the one its engine took, when."""
+
+    account: str
+    newest: int
+    taken: int
+    taken_at: datetime | None
+
+    @property
+    def is_taken(self) -> bool:
+        return self.taken >= self.newest
+
+
+#: asked with `row`: whoever numbers settings answers with a list of InForce
+in_force_asked: Final = Signal()
+
+
+def settings_in_force(row: Any) -> list[InForce]:
+    """Every account that reads this row of settings, and whether its engine took the newest version."""
+    return [found for _, answers in in_force_asked.send(sender=type(row), row=row) for found in answers]
 
 
 def instrument_value(row: models.Instrument) -> Instrument:

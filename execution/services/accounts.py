@@ -16,13 +16,14 @@ from django.utils import timezone
 from execution.brains import BRAINS, params_validated
 from execution.core.controls import BotStatus
 from execution.core.ports import VENUES, venue_options
-from execution.models import Account, Bot, BotInstrument, Order, Position
+from execution.models import Account, AccountState, Bot, BotInstrument, Order, Position
 from execution.services.acts import engine_runs
 from execution.services.hints import hint_accounts_on_commit
 from execution.store.settings import settings_version_ensure
 from risk import audit
 from risk.core.gates import missing_gates
-from risk.models import AccountLimits, ClassOverride, Instrument, RiskProfile, SymbolOverride
+from risk.models import AccountLimits, ClassOverride, Instrument, RiskProfile, SettingsVersion, SymbolOverride
+from risk.selectors import InForce
 from risk.services.saving import Refused, change_record, check, model_problems, object_key, row_compare_and_set, row_stored, told
 
 BAR_S_MAX: Final = 86400
@@ -90,6 +91,19 @@ def settings_numbered(accounts: Iterable[Account], *, by: str, reason: str = "")
 def settings_changed_receive(sender: type[Any], *, row: Any, by: str, reason: str, **_: Any) -> None:
     """Number the settings of every account that reads this row of risk: connected to risk's `settings_changed`."""
     settings_numbered(_reads(row), by=by, reason=reason)
+
+
+def in_force_receive(sender: type[Any], *, row: Any, **_: Any) -> list[InForce]:
+    """Where each account that reads this row stands with its settings: connected to risk's `in_force_asked`."""
+    accounts = [row] if isinstance(row, Account) else [row.account] if isinstance(row, Bot) else _reads(row)
+    return [settings_in_force_of(account) for account in accounts]
+
+
+def settings_in_force_of(account: Account) -> InForce:
+    newest = SettingsVersion.objects.filter(account=account.code).order_by("-version").values_list("version", flat=True).first()
+    state = AccountState.objects.filter(account=account).first()
+    taken_at = state.settings_applied_at if state else None
+    return InForce(account.name, newest or 0, state.settings_version if state else 0, taken_at)
 
 
 def account_problems(account: Account) -> dict[str, str]:
