@@ -50,18 +50,10 @@ def _server(place: Path) -> Iterator[int]:
         raise NoPostgres(f"initdb failed: {done.stderr.strip().splitlines()[-1]}")
     # a crash of this machine may lose a test database
     quick = ["fsync=off", "full_page_writes=off", "max_connections=80", "unix_socket_directories="]
-    argv = [
-        binaries / "postgres",
-        "-D",
-        data,
-        "-p",
-        str(port),
-        "-h",
-        "127.0.0.1",
-        *(word for option in quick for word in ("-c", option)),
-    ]
+    words = " ".join(f"-c {option}" for option in quick).split()
+    argv = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", *words]
     with log.open("wb") as out:
-        server = subprocess.Popen(argv, stdout=out, stderr=out, **options)
+        server: subprocess.Popen[bytes] = subprocess.Popen(argv, stdout=out, stderr=out, **options)
     try:
         _wait_until_ready(server, port, log)
         yield port

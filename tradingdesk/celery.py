@@ -15,12 +15,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@setup_logging.connect
+@setup_logging.connect  # type: ignore[untyped-decorator]
 def _keep_our_logging(**_: Any) -> None:
     """A receiver makes Celery leave logging alone: Django has set it up already."""
 
 
-@celeryd_init.connect
+@celeryd_init.connect  # type: ignore[untyped-decorator]
 def _refuse_old_schema(**_: Any) -> None:
     from execution.store.schema import migrations_require
 

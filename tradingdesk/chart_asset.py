@@ -37,7 +37,9 @@ def fetch() -> None:
     with tempfile.TemporaryDirectory() as place:
         for name in ("package.json", "package-lock.json", ".npmrc"):
             shutil.copy(ROOT / name, place)
-        done = subprocess.run([*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place, capture_output=True, check=False)
+        done = subprocess.run(
+            [*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place, capture_output=True, check=False
+        )
         if done.returncode != 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             sys.exit(f"The chart could not be fetched (is there a network?): {' '.join(last)}")

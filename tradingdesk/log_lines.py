@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-_BEFORE = [
+_BEFORE: list[structlog.typing.Processor] = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),

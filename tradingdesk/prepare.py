@@ -121,7 +121,7 @@ def _sqlite_copy(source: Path, backups: Path) -> None:
 
 def static_collect() -> None:
     """Gather static files when one has changed. The stamp is written last, so a broken run is repeated."""
-    root = Path(settings.STATIC_ROOT)
+    root = Path(settings.STATIC_ROOT or "")
     stamp, now = root / ".stamp", _static_stamp()
     if stamp.exists() and stamp.read_text() == now:
         return

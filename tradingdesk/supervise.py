@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,18 +56,19 @@ class Log:
         self._is_verbose = is_verbose
         self._reader = path.open(errors="replace")
         self._reader.seek(0, os.SEEK_END)
-        self._is_shown = False
 
     def say(self, words: str, *, level: str = "INFO") -> None:
         stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         os.write(self.fd, f"{stamp} desk {level} supervise: {words}\n".encode())
 
     def show(self) -> None:
-        """Our own lines and what is a warning or worse; everything when asked."""
+        """Bring the terminal our own lines and what is a warning or worse; everything when asked."""
         for line in self._reader:
-            self._is_shown = self._is_verbose or _is_loud(line, was_loud=self._is_shown)
-            if self._is_shown:
-                _print(line)
+            if self._is_verbose or _is_loud(line):
+                # the terminal may go away; the log file has every line
+                with contextlib.suppress(OSError):
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
 
     def rotate(self) -> None:
         """Keep one older file. Writers append, so they go on at the start of the emptied file."""
@@ -78,19 +79,10 @@ class Log:
         self._reader.seek(0)
 
 
-def _is_loud(line: str, *, was_loud: bool) -> bool:
-    """Whether a line is for the terminal. One that does not open a record (a traceback) follows its record."""
+def _is_loud(line: str) -> bool:
+    """Whether a line of the log is for the terminal. What opens no record (a traceback) is for the file."""
     words = line.split(maxsplit=3)
-    if len(words) < 3 or not words[0].endswith("Z"):
-        return was_loud
-    return words[1] == "desk" or words[2] in ("WARNING", "ERROR", "CRITICAL")
-
-
-def _print(line: str) -> None:
-    # the terminal may go away; the log file has every line
-    with contextlib.suppress(OSError):
-        sys.stdout.write(line)
-        sys.stdout.flush()
+    return len(words) > 3 and words[0].endswith("Z") and (words[1] == "desk" or words[2] in ("WARNING", "ERROR", "CRITICAL"))
 
 
 class Record:
@@ -179,7 +171,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._is_hurried = False
 
-    async def run(self, *, announce: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, *, announce: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start everything, `announce` once all are started, and keep them until SIGINT, SIGTERM or SIGHUP."""
         self._listen()
         follower = asyncio.create_task(self._follow())
@@ -243,7 +235,9 @@ class Supervisor:
             if self._stop.is_set():
                 return
             wait_s = BACKOFF_S_MIN if time.monotonic() - begun > HEALTHY_S else wait_s
-            self._log.say(f"{child.name} ended {_how(code)}; starting it again in {wait_s:g} s", level="WARNING")
+            self._log.say(
+                f"{child.name} ended {_how(code)}; starting it again in {wait_s:g} s (the log says more)", level="WARNING"
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait_s)
             wait_s = min(wait_s * 2, BACKOFF_S_MAX)

@@ -24,4 +24,6 @@ def migrations_require() -> None:
     finally:
         connection.close()
     if pending:
-        sys.exit(f"The database lacks {len(pending)} migrations ({pending[0]} …): start `manage.py desk`, or run `manage.py migrate`.")
+        sys.exit(
+            f"The database lacks {len(pending)} migrations ({pending[0]} …): start `manage.py desk`, or run `manage.py migrate`."
+        )

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command, get_commands
-from django.core.management.base import BaseCommand
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 from tradingdesk import prepare
+from tradingdesk.management.demo import demo_logins, demo_owner
+from tradingdesk.people.services import entry_link_create
 from tradingdesk.supervise import CannotStart, Child, Log, Record, Supervisor, survivors_end
 from tradingdesk.valkey import valkey_argv, valkey_binary, valkey_socket
 
@@ -41,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["logins"]:
-                self.stdout.write(_logins())
+                self.stdout.write(_logins() or "There is no demo here: sign in with your own user name.")
             else:
                 self._run(**options)
         except CannotStart as error:
@@ -65,9 +67,12 @@ class Command(BaseCommand):
             _children(listener, url, valkey), stop_order=STOP_ORDER, log=log, record=record, folder=settings.BASE_DIR
         )
 
+        greeting = _greeting(url)
+        connections.close_all()
+
         async def announce() -> None:
             is_there = await _until_answering(listener.getsockname())
-            self.stdout.write(_greeting(url) if is_there else f"The web does not answer yet: see {folder / 'desk.log'}.")
+            self.stdout.write(greeting if is_there else f"The web does not answer: see {folder / 'desk.log'}")
             self.stdout.flush()
 
         with listener:
@@ -98,15 +103,18 @@ def _look(bind: str, port: int) -> socket.socket:
 
 def _write(feed: str | None) -> None:
     prepare.secret_key_require(settings.VAR_DIR / "secret_key")
+    # nobody listens yet, least of all on what a killed desk wrote down
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     prepare.database_migrate(settings.VAR_DIR / "backup")
-    if "seed" in get_commands():
-        call_command("seed")
+    try:
+        call_command("seed", feed=feed, verbosity=0)
+    except CommandError as error:
+        raise CannotStart(str(error)) from None
     prepare.static_collect()
-    connections.close_all()
 
 
 def _children(listener: socket.socket, url: str, valkey: Path | None) -> list[Child]:
-    python, celery = sys.executable, [sys.executable, "-m", "celery", "-A", "tradingdesk.celery:app", "worker"]
+    python, celery = sys.executable, [sys.executable, "-m", "celery", "-q", "-A", "tradingdesk.celery:app", "worker"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     fd = listener.fileno()
     shared = {**os.environ, "DESK_URL": url, "PYTHONUNBUFFERED": "1"}
@@ -177,8 +185,16 @@ async def _is_healthy(host: str, port: int) -> bool:
 
 
 def _logins() -> str:
-    return ""
+    """The demo's logins, one a line."""
+    return "\n".join(f"  {name:<8} {password}" for name, password in demo_logins().items())
 
 
 def _greeting(url: str) -> str:
-    return f"\ntradingdesk runs at {url}\n\n{_logins()}\nCtrl-C stops everything. The log is {settings.VAR_DIR / 'desk.log'}.\n"
+    """What a person sees once the desk runs: where it is and how to come in."""
+    words = [f"tradingdesk runs at {url}"]
+    if owner := demo_owner():
+        words.append(f"Sign in, once, within ten minutes:\n  {url}{entry_link_create(owner)}")
+    if logins := _logins():
+        words.append(f"or with a demo login (shown again by manage.py desk --logins):\n{logins}")
+    words.append(f"Ctrl-C stops everything. The log is {settings.VAR_DIR / 'desk.log'}")
+    return "\n" + "\n\n".join(words) + "\n"
