@@ -22,7 +22,7 @@ from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, UNCOMPUTED, Trial, age_ms
 from risk.core.units import ZERO
 from risk.core.verdict import Approved, Check, Denied, HaltMode, OrderClass, Proposal, Reason
-from risk.core.wording import number
+from risk.core.wording import exact, number
 
 _ENTRY: Final = frozenset({OrderClass.ENTRY})
 _CLOSING: Final = frozenset({OrderClass.ENTRY, OrderClass.EXIT})
@@ -197,10 +197,10 @@ def price(trial: Trial) -> Check | None:
         return trial.denied(gate, Reason.NO_PRICE, f"No price of {trial.proposal.symbol} is known. Entries pass with one.")
     if not (is_positive(quote.bid) and is_positive(quote.ask)):
         return trial.denied(
-            gate, Reason.NO_PRICE, f"Bid {number(quote.bid)} and ask {number(quote.ask)} are not both positive numbers."
+            gate, Reason.NO_PRICE, f"Bid {exact(quote.bid)} and ask {exact(quote.ask)} are not both positive numbers."
         )
     if quote.bid > quote.ask:
-        detail = f"The market is crossed: bid {number(quote.bid)} is above ask {number(quote.ask)}."
+        detail = f"The market is crossed: bid {exact(quote.bid)} is above ask {exact(quote.ask)}."
         return trial.denied(gate, Reason.CROSSED_PRICE, detail, observed=quote.bid, limit=quote.ask)
     age, still = age_ms(trial.at, quote.received_at), age_ms(trial.at, quote.changed_at) / 1000
     return trial.at_most(gate, Reason.STALE_PRICE, "price_age_ms_max", age, _stale_sentence) or trial.at_most(

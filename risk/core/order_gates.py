@@ -14,7 +14,7 @@ from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, Trial
 from risk.core.units import ONE, ZERO, OrdType, TimeInForce
 from risk.core.verdict import Capability, Check, HintKind, OrderClass, Reason
-from risk.core.wording import number, pair
+from risk.core.wording import exact, number, pair
 
 _LIMIT_KINDS: Final = (OrdType.LIMIT, OrdType.STOP_LIMIT)
 _STOP_KINDS: Final = (OrdType.STOP, OrdType.STOP_LIMIT)
@@ -50,11 +50,11 @@ def _numbers(trial: Trial) -> Check | None:
         ("take_profit", proposal.take_profit, False),
     ):
         if (value is None and is_needed) or (value is not None and not is_positive(value)):
-            is_what = "missing" if value is None else number(value)
+            is_what = "missing" if value is None else exact(value)
             detail = f"{name} is {is_what}; a {kind.value} order needs a positive, finite number there."
             return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level="decision")
     if is_entry and not is_limit and proposal.price is not None:
-        detail = f"A {kind.value} order has no limit, so its price {number(proposal.price)} would be lost. Ask for a LIMIT order."
+        detail = f"A {kind.value} order has no limit, so its price {exact(proposal.price)} would be lost. Ask for a LIMIT order."
         return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level="decision")
     trial.passed("Numbers")
     return None
@@ -85,13 +85,13 @@ def _exit_capacity(trial: Trial) -> Check | None:
 
 def _exit_capacity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
     side, symbol = trial.proposal.side, trial.proposal.symbol
-    return f"A {side} of {number(qty)} would not only close: at most {number(limit)} of {symbol} can be closed."
+    return f"A {side} of {exact(qty)} would not only close: at most {exact(limit)} of {symbol} can be closed."
 
 
 def _entry_price(trial: Trial) -> Check | None:
     """The price an entry is judged at: its limit, else its stop, else where its side trades now. Rounding may have taken a price to zero."""
     if trial.price == 0 or trial.stop_px == 0:
-        detail = f"A price below one tick of {number(trial.instrument.tick_size)} cannot be sent."
+        detail = f"A price below one tick of {exact(trial.instrument.tick_size)} cannot be sent."
         return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level=INSTRUMENT_LEVEL)
     trial.entry_px = trial.price or trial.stop_px or trial.quote.reference(trial.proposal.side)
     return None
@@ -122,7 +122,7 @@ def _stop_and_target(trial: Trial) -> Check | None:
         ("target", proposal.take_profit, sign, "above" if sign > 0 else "below"),
     ):
         if value is not None and (value - entry) * direction <= 0:
-            detail = f"The {name} {number(value)} of a {proposal.side} at {number(entry)} must lie {word} it."
+            detail = f"The {name} {exact(value)} of a {proposal.side} at {exact(entry)} must lie {word} it."
             return trial.denied(gate, Reason.INVALID_DECISION, detail, observed=value, limit=entry, level="decision")
     trial.passed(gate)
     return None
@@ -141,7 +141,7 @@ def _stop_distance(trial: Trial) -> Check | None:
 def _stop_distance_sentence(trial: Trial, distance: Decimal, limit: Decimal) -> str:
     texts = pair(distance, limit)
     bound = "least" if distance < limit else "most"
-    stop, entry = number(trial.proposal.stop_loss), number(trial.entry_px)
+    stop, entry = exact(trial.proposal.stop_loss), exact(trial.entry_px)
     return f"The stop {stop} is {texts[0]} % from {entry}; the {bound} allowed is {texts[1]} %."
 
 
@@ -185,8 +185,8 @@ def size(trial: Trial) -> Check | None:
         return None
     asked = "the settings" if hint.kind is HintKind.DEFAULT else f"{hint.kind} {number(hint.value)}"
     detail = (
-        f"By {asked} the size at {number(trial.entry_px)} is below one lot of {number(spec.lot_size)}"
-        f" (a lot is worth {number(spec.notional(spec.lot_size, trial.entry_px))}); the cap is {number(values.qty_max)}."
+        f"By {asked} the size at {exact(trial.entry_px)} is below one lot of {exact(spec.lot_size)}"
+        f" (a lot is worth {number(spec.notional(spec.lot_size, trial.entry_px))}); the cap is {exact(values.qty_max)}."
     )
     return trial.denied("Size", Reason.SIZE_ZERO, detail, observed=ZERO, limit=spec.lot_size, level=level)
 
@@ -226,7 +226,7 @@ def _order_size(trial: Trial) -> Check | None:
 
 
 def _quantity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
-    return f"The order is for {number(qty)}; the limit is {number(limit)}. {_up_to(trial, limit)}"
+    return f"The order is for {exact(qty)}; the limit is {exact(limit)}. {_up_to(trial, limit)}"
 
 
 def _worth_sentence(trial: Trial, notional: Decimal, limit: Decimal) -> str:
@@ -236,7 +236,7 @@ def _worth_sentence(trial: Trial, notional: Decimal, limit: Decimal) -> str:
 
 def _up_to(trial: Trial, qty: Decimal) -> str:
     fits = trial.instrument.qty_floor(qty)
-    return f"Up to {number(fits)} would pass." if fits else "No quantity would pass."
+    return f"Up to {exact(fits)} would pass." if fits else "No quantity would pass."
 
 
 def _price_collar(trial: Trial) -> Check | None:
@@ -259,8 +259,8 @@ def _collar_sentence(trial: Trial, beyond: Decimal, limit: Decimal) -> str:
     reference, texts = _collar_reference(trial), pair(beyond, limit)
     edge = reference * (1 + trial.proposal.side.sign * limit / 100)
     return (
-        f"At {number(trial.entry_px)} it would trade {texts[0]} % beyond the market's {number(reference)}; "
-        f"the limit is {texts[1]} %. A price up to {number(edge)} would pass."
+        f"At {exact(trial.entry_px)} it would trade {texts[0]} % beyond the market's {exact(reference)}; "
+        f"the limit is {texts[1]} %. A price up to {exact(edge)} would pass."
     )
 
 
@@ -332,5 +332,5 @@ def _protection(trial: Trial) -> Check | None:
     if policy is not UnsupportedProtection.DENY:
         trial.passed(gate, level=level)
         return None
-    detail = f"The venue cannot hold the stop at {number(proposal.stop_loss)}, and {field} is deny."
+    detail = f"The venue cannot hold the stop at {exact(proposal.stop_loss)}, and {field} is deny."
     return trial.denied(gate, Reason.UNSUPPORTED_PROTECTION, detail, level=level)

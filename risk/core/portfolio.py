@@ -24,7 +24,7 @@ from risk.core.stake import Room, stake_of
 from risk.core.trial import ACCOUNT_LEVEL, Explain, Trial, age_ms, is_within, percent_of
 from risk.core.units import HUNDRED, NO_LIMIT, ZERO, Side
 from risk.core.verdict import Check, Reason
-from risk.core.wording import number, pair
+from risk.core.wording import exact, number, pair
 
 _LOSSES: Final = {
     Reason.DAILY_LOSS: ("Daily loss", "daily_loss_pct", "the day's opening"),
@@ -292,7 +292,7 @@ def _would_pass(trial: Trial, cap: Decimal) -> str:
     own = _room(trial).own
     taken = own.up if trial.proposal.side is Side.BUY else -own.down
     fits = trial.instrument.qty_floor((cap - taken) / trial.reserve_px)
-    return f"Up to {number(fits)} would pass." if fits else "No quantity would pass."
+    return f"Up to {exact(fits)} would pass." if fits else "No quantity would pass."
 
 
 def _room(trial: Trial) -> Room:

@@ -11,14 +11,24 @@ from typing import Any, Final, NamedTuple
 
 from risk.core.verdict import Check
 
-_LARGEST_WRITTEN: Final = 30
+#: powers of ten between which a number is written with its digits
+_LARGEST: Final = 30
+_SMALLEST: Final = -12
 
 
 class Words(NamedTuple):
-    """How a passing check reads. `{observed}` and `{bound}` ("the limit is 140,000") are filled in; `unit` follows each number."""
+    """How a passing check reads. `{observed}` and `{bound}` ("the limit is 140,000") are filled in; `unit` follows each number.
+
+    `is_exact` marks prices and quantities, where every digit counts.
+    """
 
     sentence: str
     unit: str = ""
+    is_exact: bool = False
+
+    def write(self, value: Decimal | None) -> str:
+        text = (exact if self.is_exact else number)(value)
+        return f"{text}{self.unit}" if value is not None and value.is_finite() else text
 
 
 #: Every check a gate makes, by its name.
@@ -31,16 +41,16 @@ WORDS: Final[dict[str, Words]] = {
     "Price frozen": Words("The price last changed {observed} ago; {bound}.", " s"),
     "Instrument": Words("The instrument is on the bot's list, tradable and open."),
     "Numbers": Words("Every price and size is a positive, finite number."),
-    "Exit capacity": Words("Closes {observed} of the {limit} that may still be closed."),
+    "Exit capacity": Words("Closes {observed} of the {limit} that may still be closed.", is_exact=True),
     "Confidence": Words("Confidence {observed} lies between 0 and 1."),
     "Stop and target": Words("Stop and target lie on the right sides of the entry."),
     "Least stop distance": Words("The stop is {observed} from the entry; at least {limit} is asked.", " %"),
     "Stop distance": Words("The stop is {observed} from the entry; {bound}.", " %"),
     "Entries in flight": Words("This would be entry {observed} in flight; {bound}."),
     "Adds": Words("This would be add number {observed} to the open position; {bound}."),
-    "Size": Words("Sized to {observed}; {bound}."),
+    "Size": Words("Sized to {observed}; {bound}.", is_exact=True),
     "Minimum notional": Words("The order is worth {observed}; the instrument's minimum is {limit}."),
-    "Order quantity": Words("The order is for {observed}; {bound}."),
+    "Order quantity": Words("The order is for {observed}; {bound}.", is_exact=True),
     "Order notional": Words("The order is worth {observed}; {bound}."),
     "Order share of equity": Words("The order is worth {observed}; {bound}, a share of equity."),
     "Price collar": Words("It would trade {observed} beyond the market; {bound}.", " %"),
@@ -63,25 +73,23 @@ WORDS: Final[dict[str, Words]] = {
 
 
 def number(value: Decimal | int | None) -> str:
-    """A number for people: grouped thousands, two decimals above one, eight below, no trailing zeros."""
-    if value is None:
-        return ""
-    value = Decimal(value)
-    if value.is_nan():
-        return "not a number"
-    if value.is_infinite():
-        return "no limit" if value > 0 else "minus infinity"
-    if value.adjusted() > _LARGEST_WRITTEN or (value and value.adjusted() < -8):
-        return f"{value:.3E}"
-    return _trimmed(f"{value:,.2f}" if abs(value) >= 1 else f"{value:.8f}")
+    """An amount or a percentage for people: grouped thousands, two decimals above one, four digits below, no trailing zeros."""
+    plain = _plain(value)
+    if isinstance(plain, str):
+        return plain
+    return _trimmed(f"{plain:,.2f}" if abs(plain) >= 1 else f"{plain:.{3 - plain.adjusted()}f}")
+
+
+def exact(value: Decimal | int | None) -> str:
+    """A price or a quantity for people: every digit, grouped thousands, no trailing zeros."""
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else _trimmed(f"{plain:,f}")
 
 
 def pair(observed: Decimal | int, limit: Decimal | int) -> tuple[str, str]:
     """Two numbers of one comparison; with every digit where rounding would make them look alike."""
     texts = number(observed), number(limit)
-    if texts[0] == texts[1] and observed != limit:
-        return _trimmed(f"{Decimal(observed):,f}"), _trimmed(f"{Decimal(limit):,f}")
-    return texts
+    return (exact(observed), exact(limit)) if texts[0] == texts[1] else texts
 
 
 def describe(check: Check) -> str:
@@ -89,30 +97,38 @@ def describe(check: Check) -> str:
     if check.detail:
         return check.detail
     words = WORDS[check.gate]
-    limit = _with_unit(check.limit, words.unit)
+    limit = words.write(check.limit)
     bound = "there is no limit" if limit == "no limit" else f"the limit is {limit}"
-    return words.sentence.format(observed=_with_unit(check.observed, words.unit), limit=limit, bound=bound)
+    return words.sentence.format(observed=words.write(check.observed), limit=limit, bound=bound)
 
 
 def check_as_dict(check: Check) -> dict[str, Any]:
     """What a Signal's row keeps and the console shows of a check."""
-    unit = WORDS[check.gate].unit
+    words = WORDS[check.gate]
     return {
         "gate": check.gate,
         "is_passed": check.is_passed,
-        "observed": _with_unit(check.observed, unit),
-        "limit": _with_unit(check.limit, unit),
+        "observed": words.write(check.observed),
+        "limit": words.write(check.limit),
         "level": check.level,
         "detail": describe(check),
         "reason": check.reason,
     }
 
 
-def _with_unit(value: Decimal | None, unit: str) -> str:
-    text = number(value)
-    return f"{text}{unit}" if value is not None and value.is_finite() else text
+def _plain(value: Decimal | int | None) -> Decimal | str:
+    """The number itself where its digits can be written, else the words for it."""
+    if value is None:
+        return ""
+    value = Decimal(value)
+    if value.is_nan():
+        return "not a number"
+    if value.is_infinite():
+        return "no limit" if value > 0 else "minus infinity"
+    if not value:
+        return "0"
+    return value if _SMALLEST <= value.adjusted() <= _LARGEST else f"{value:.3E}"
 
 
 def _trimmed(text: str) -> str:
-    trimmed = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if trimmed in ("-0", "") else trimmed
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -12,9 +12,11 @@ from risk.core.book import AccountBook, Book, Exposure, Halt
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.gates import judge
 from risk.core.session_pnl import SessionPnl
-from risk.core.settings import ACCOUNT_PRESET, PRESETS, Effective, Profile, effective
-from risk.core.units import AssetClass, Instrument, Quote, Scope, ScopeKind, Side
+from risk.core.settings import ACCOUNT_PRESET, PRESETS, AccountLimits, Effective, Profile, effective
+from risk.core.units import AssetClass, Instrument, OrdType, Quote, Scope, ScopeKind, Side, use_decimal_context
 from risk.core.verdict import Approved, Capability, Denied, HaltCause, HaltMode, HintKind, OrderClass, Proposal, SizeHint
+
+use_decimal_context()
 
 D = Decimal
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -36,6 +38,11 @@ def settings(**changes: Any) -> Effective:
     """The perpetuals preset with `changes`, all of them on the profile's level."""
     base = msgspec.structs.replace(PRESETS[AssetClass.CRYPTO_PERP], **changes)
     return effective(Profile(code="demo", base=base), ACCOUNT_PRESET, symbol="BTCUSDT", asset_class=AssetClass.CRYPTO_PERP)
+
+
+def limits(**changes: Any) -> AccountLimits:
+    """The preset of a new account with `changes`."""
+    return msgspec.structs.replace(ACCOUNT_PRESET, **changes)
 
 
 def exposure(symbol: str, *, qty: str = "0", mark: str = "100", bot: str = "other", **changes: Any) -> Exposure:
@@ -108,7 +115,7 @@ def close(qty: str = "10", **changes: Any) -> Proposal:
 def protect(qty: str = "10", **changes: Any) -> Proposal:
     """The stop leg of a long position."""
     return close(
-        qty, **{"order_class": OrderClass.PROTECTION, "ord_type": "STOP", "stop_px": D(98), "reduce_only": True, **changes}
+        qty, **{"order_class": OrderClass.PROTECTION, "ord_type": OrdType.STOP, "stop_px": D(98), "reduce_only": True, **changes}
     )
 
 
