@@ -1,0 +1,241 @@
+"""The simulated venue as a Broker: requests in, reports out, with the delays and faults it was told to have.
+
+An order is taken in two steps, as at a real venue: its row is committed (which is where a repeated client id is found), then it
+meets the market, and what comes of that is committed before it is reported. So a report never tells of something that a crash
+could undo, and an order that was taken is found again by whoever opens the venue next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from execution.brokers.simulated.codec import Faults, balance_row, behaviour_of, fill_row, order_row
+from execution.brokers.simulated.matching import BookOrder, Outcome, Venue, accepted_report, chance
+from execution.brokers.simulated.store import Batch, Store
+from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
+from execution.core.ports import LinkDown, NotSent, Refused, capabilities_of
+from risk.core.units import Instrument, Quote
+from risk.core.verdict import Approved
+
+
+class SimulatedBroker:
+    """One account at the simulated venue. It is shown the market by `on_market`, before anyone decides on it."""
+
+    capabilities = capabilities_of("simulated")
+    is_eventually_consistent = False
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        options: Mapping[str, object],
+        instruments: Mapping[str, Instrument],
+        currency: str,
+        starting_cash: Decimal,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._rules, self._faults = behaviour_of(options)
+        self._store = store
+        self._instruments = instruments
+        self._currency = currency
+        self._starting_cash = starting_cash
+        self._clock = clock
+        self._venue: Venue | None = None
+        #: orders whose row is being committed
+        self._arriving: dict[str, asyncio.Future[bool]] = {}
+        self._reports = _Reports(self._faults)
+
+    async def open(self) -> None:
+        found = await self._store.open(currency=self._currency, cash=self._starting_cash)
+        self._venue = Venue(
+            rules=self._rules,
+            instruments=self._instruments,
+            currency=self._currency,
+            holdings=found.holdings,
+            orders=found.orders,
+            orders_so_far=found.orders_so_far,
+            fills_so_far=found.fills_so_far,
+        )
+
+    async def close(self) -> None:
+        self._venue = None
+        await self._store.close()
+        self._reports.end()
+
+    # --- orders ---------------------------------------------------------------------------------------------------------
+
+    async def submit(self, cl_ord_id: str, approved: Approved) -> None:
+        """Take a new order. Raises NotSent when the venue is not open, Refused for what it will not take."""
+        if (venue := self._venue) is None:
+            raise NotSent("the simulated venue is not open")
+        luck = chance(self._faults.seed, "answer", cl_ord_id)
+        if luck < self._faults.lost_answer / 2:
+            raise ConnectionResetError("the connection was lost before the order arrived")
+        if cl_ord_id in self._arriving or venue.working(cl_ord_id, approved.symbol):
+            raise Refused("duplicate client order id")
+        if why := venue.refusal(approved):
+            raise Refused(why)
+        is_lost = luck < self._faults.lost_answer
+        order = venue.new_order(cl_ord_id, approved, self._clock())
+        taken = self._arriving[cl_ord_id] = asyncio.get_running_loop().create_future()
+        self._store.write(Batch(new=(order_row(order),)), lambda repeated: self._taken(order, bool(repeated), is_lost))
+        if not await asyncio.shield(taken):
+            raise Refused("duplicate client order id")
+        if is_lost:
+            raise ConnectionResetError("the connection was lost before the answer came")
+
+    def _taken(self, order: BookOrder, is_repeated: bool, is_lost: bool) -> None:
+        """The order's row is committed: acknowledge it and let it meet the market."""
+        self._arriving.pop(order.cl_ord_id).set_result(not is_repeated)
+        if is_repeated or self._venue is None:
+            return
+        now = self._clock()
+        if chance(self._faults.seed, "reject", order.cl_ord_id) < self._faults.reject:
+            self._commit(self._venue.reject(order, "rejected by the venue's own risk check", now))
+            return
+        if not is_lost:
+            self._reports.put(accepted_report(order, now))
+        self._commit(self._venue.accept(order, now))
+
+    async def cancel(self, request: SendCancel) -> None:
+        """Cancel a working order. What is over already answers with CANCEL_REJECTED and why."""
+        if self._venue is None:
+            raise NotSent("the simulated venue is not open")
+        if arriving := self._arriving.get(request.cl_ord_id):
+            await asyncio.shield(arriving)
+        luck = chance(self._faults.seed, "cancel", request.cl_ord_id)
+        if luck < self._faults.lost_answer / 2:
+            raise ConnectionResetError("the connection was lost before the cancel arrived")
+        order = self._venue.working(request.cl_ord_id, request.symbol)
+        if order is None:
+            await self._refuse_cancel(request)
+        else:
+            await self._committed(self._venue.cancel(order, self._clock()))
+        if luck < self._faults.lost_answer:
+            raise ConnectionResetError("the connection was lost before the answer came")
+
+    async def _refuse_cancel(self, request: SendCancel) -> None:
+        found = await self._store.order(request.cl_ord_id)
+        self._reports.put(
+            Reported(
+                at=self._clock(),
+                cl_ord_id=request.cl_ord_id,
+                exec_type=ExecType.CANCEL_REJECTED,
+                order_id=found.order_id if found else "",
+                symbol=request.symbol,
+                side=request.side,
+                cum_qty=found.cum_qty if found else None,
+                text=f"the order is {found.ord_status}" if found else "unknown order",
+                transact_at=self._clock(),
+            )
+        )
+
+    async def replace(self, request: SendReplace) -> None:
+        raise Refused("the simulated venue does not replace orders")
+
+    # --- market ---------------------------------------------------------------------------------------------------------
+
+    def on_market(self, event: Quote | Trade | Bar) -> None:
+        if self._venue is not None and (outcome := self._venue.market(event, self._clock())) is not None:
+            self._commit(outcome)
+
+    def _commit(self, outcome: Outcome) -> None:
+        """Keep what happened; report it once it is kept."""
+        if outcome.orders:
+            self._store.write(self._batch(outcome), lambda _: self._reports.put(*outcome.reports))
+
+    async def _committed(self, outcome: Outcome) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._commit(outcome)
+        self._store.write(Batch(), lambda _: None if done.done() else done.set_result(None))
+        await done
+
+    def _batch(self, outcome: Outcome) -> Batch:
+        assert self._venue is not None
+        now, holdings = self._clock(), self._venue.holdings
+        return Batch(
+            orders=tuple(order_row(order) for order in outcome.orders.values()),
+            fills=tuple(fill_row(fill, now) for fill in outcome.fills),
+            balances=tuple(balance_row(asset, holdings[asset]) for asset in sorted(outcome.assets)),
+        )
+
+    # --- queries --------------------------------------------------------------------------------------------------------
+
+    def _asked(self) -> Store:
+        if self._venue is None:
+            raise LinkDown("the simulated venue is not open")
+        return self._store
+
+    async def order_by_cl_ord_id(self, cl_ord_id: str, symbol: str) -> VenueOrder | None:
+        return await self._asked().order(cl_ord_id)
+
+    async def orders_open(self) -> Sequence[VenueOrder]:
+        return await self._asked().orders_open()
+
+    async def fills_since(self, since: datetime) -> Sequence[VenueFill]:
+        """Fills booked at or after `since`, by the venue's clock, oldest first."""
+        return await self._asked().fills_since(since)
+
+    async def positions(self) -> dict[str, Decimal]:
+        balances = await self._asked().balances()
+        return {asset: qty for asset, qty in balances.items() if asset in self._instruments and qty}
+
+    async def balances(self) -> dict[str, Decimal]:
+        balances = await self._asked().balances()
+        return {asset: qty for asset, qty in balances.items() if asset not in self._instruments}
+
+    def reports(self) -> AsyncIterator[Reported]:
+        return self._reports.stream()
+
+
+class _Reports:
+    """The report stream: delayed by the latency, and by chance repeated, or late and so out of order."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._ready: asyncio.Queue[Reported | None] = asyncio.Queue()
+        #: (due, report) in the order of both: the latency is the same for all
+        self._on_the_way: deque[tuple[float, Reported]] = deque()
+        self._count = 0
+
+    def put(self, *reports: Reported) -> None:
+        for report in reports:
+            self._count += 1
+            keys = (report.cl_ord_id, report.exec_type, report.exec_id)
+            copies = 2 if chance(self._faults.seed, "duplicate", *keys) < self._faults.duplicate else 1
+            if self._faults.late and chance(self._faults.seed, "late", *keys) < self._faults.late:
+                extra_s = self._faults.late_s * chance(self._faults.seed, "how late", *keys)
+                asyncio.get_running_loop().call_later(self._faults.latency_s + extra_s, self._arrive, report, copies)
+            else:
+                self._send(report, copies)
+
+    def _send(self, report: Reported, copies: int) -> None:
+        if not self._faults.latency_s:
+            self._arrive(report, copies)
+            return
+        loop = asyncio.get_running_loop()
+        self._on_the_way.extend([(loop.time() + self._faults.latency_s, report)] * copies)
+        if len(self._on_the_way) == copies:
+            loop.call_later(self._faults.latency_s, self._arrive_due)
+
+    def _arrive(self, report: Reported, copies: int) -> None:
+        for _ in range(copies):
+            self._ready.put_nowait(report)
+
+    def _arrive_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._on_the_way and self._on_the_way[0][0] <= loop.time():
+            self._ready.put_nowait(self._on_the_way.popleft()[1])
+        if self._on_the_way:
+            loop.call_at(self._on_the_way[0][0], self._arrive_due)
+
+    def end(self) -> None:
+        self._ready.put_nowait(None)
+
+    async def stream(self) -> AsyncIterator[Reported]:
+        while (report := await self._ready.get()) is not None:
+            yield report
