@@ -1,0 +1,446 @@
+"""What pages and the status command read, in few queries. An Overview is one consistent look at every account a person may see."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from execution.core.controls import BotStatus
+from execution.core.messages import CommandKind, CommandStatus
+from execution.core.orders import OrdStatus, Purpose
+from execution.models import (
+    Account,
+    AccountState,
+    Alarm,
+    Bot,
+    BotInstrument,
+    BotLog,
+    BotState,
+    Bracket,
+    Command,
+    Engine,
+    Fill,
+    Order,
+    Position,
+    Signal,
+    SymbolState,
+)
+from risk.core.units import NO_LIMIT, ZERO, ScopeKind
+from risk.core.verdict import HaltCause, HaltMode
+from risk.models import Halt, Instrument
+
+#: a meter turns amber here, in percent of its limit
+METER_WARN_PCT = Decimal(80)
+#: an order asked for longer than this without an answer is stuck
+STUCK_AFTER = timedelta(seconds=5)
+#: what a command's row may still become
+UNFINISHED = (CommandStatus.PENDING, CommandStatus.RUNNING)
+
+
+@dataclass(frozen=True)
+class Meter:
+    """One limit of an account with its use. `limit` None is unset (denies every entry), NO_LIMIT the explicit choice."""
+
+    name: str
+    value: Decimal
+    limit: Decimal | None
+    unit: str
+
+    @property
+    def use_pct(self) -> Decimal:
+        if self.limit is None or self.limit == NO_LIMIT:
+            return ZERO
+        if self.limit == 0:
+            return Decimal(100)
+        return max(ZERO, self.value / self.limit * 100)
+
+    @property
+    def bar(self) -> str:
+        """The length of its bar, of a hundred."""
+        return f"{min(self.use_pct, Decimal(100)):.1f}"
+
+    @property
+    def is_warning(self) -> bool:
+        return self.limit is None or self.use_pct >= METER_WARN_PCT
+
+    @property
+    def is_hard(self) -> bool:
+        return self.use_pct >= 100
+
+
+@dataclass(frozen=True)
+class Effective:
+    """What a bot or account may do now: the most restrictive of its own status, the halts over it and its conditions."""
+
+    #: ACTIVE, WARMING, STOPPING, STOPPED, PAUSED, REDUCE_ONLY, HALTED
+    name: str
+    #: "firm", "account paper", "bot ema-btc", "instrument BTCUSDT", "breaker BTCUSDT"; empty where nothing restricts
+    level: str = ""
+    #: the halt to clear; None when no person has to
+    halt: Halt | None = None
+    detail: str = ""
+
+    @property
+    def is_normal(self) -> bool:
+        return self.name in {"ACTIVE", "WARMING", "STOPPED", "STOPPING"}
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What protects one open position: the stop resting at the venue and the quantity it covers."""
+
+    bracket: Bracket | None
+    stop: Order | None
+    target: Order | None
+    covered_qty: Decimal
+    qty: Decimal
+
+    @property
+    def is_full(self) -> bool:
+        return self.covered_qty >= self.qty
+
+    @property
+    def name(self) -> str:
+        if not self.is_full:
+            return "part" if self.covered_qty else "none"
+        return "armed" if self.target is not None else "stop only"
+
+
+@dataclass
+class Overview:
+    """One look at the desk. Lists hold what is open or working now; lookups are built when first asked."""
+
+    at: datetime
+    accounts: list[Account]
+    bots: list[Bot]
+    owned: list[BotInstrument]
+    positions: list[Position]
+    brackets: list[Bracket]
+    orders: list[Order]
+    symbol_states: list[SymbolState]
+    halts: list[Halt]
+    alarms: list[Alarm]
+    engines: list[Engine]
+    commands: list[Command]
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+
+    @cached_property
+    def accounts_by_id(self) -> dict[int, Account]:
+        return {account.pk: account for account in self.accounts}
+
+    @cached_property
+    def states(self) -> dict[int, AccountState]:
+        return {a.pk: state for a in self.accounts if (state := getattr(a, "state", None)) is not None}
+
+    @cached_property
+    def symbols_of(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = defaultdict(list)
+        for row in self.owned:
+            found[row.bot_id].append(row.instrument.symbol)
+        return found
+
+    @cached_property
+    def orders_by_id(self) -> dict[tuple[int, str], Order]:
+        return {(o.account_id, o.cl_ord_id): o for o in self.orders}
+
+    @cached_property
+    def positions_by_symbol(self) -> dict[tuple[int, str], Position]:
+        return {(p.account_id, p.symbol): p for p in self.positions}
+
+    @cached_property
+    def prices(self) -> dict[tuple[int, str], SymbolState]:
+        return {(s.account_id, s.symbol): s for s in self.symbol_states}
+
+    @cached_property
+    def engines_by_name(self) -> dict[str, Engine]:
+        return {engine.name: engine for engine in self.engines}
+
+    @cached_property
+    def _brackets_of(self) -> dict[tuple[int, str], list[Bracket]]:
+        found: dict[tuple[int, str], list[Bracket]] = defaultdict(list)
+        for bracket in self.brackets:
+            found[bracket.account_id, bracket.symbol].append(bracket)
+        return found
+
+    @cached_property
+    def _stops_of(self) -> dict[tuple[int, str], list[Order]]:
+        found: dict[tuple[int, str], list[Order]] = defaultdict(list)
+        for order in self.orders:
+            if order.purpose == Purpose.STOP_LOSS:
+                found[order.account_id, order.symbol].append(order)
+        return found
+
+    @cached_property
+    def entries(self) -> list[Order]:
+        return [o for o in self.orders if o.purpose == Purpose.ENTRY]
+
+    @cached_property
+    def legs(self) -> list[Order]:
+        return [o for o in self.orders if o.purpose in (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)]
+
+    @cached_property
+    def working_by_bot(self) -> Counter[tuple[int, str]]:
+        return Counter((o.account_id, o.bot) for o in self.orders)
+
+    @cached_property
+    def stuck(self) -> list[Order]:
+        return [o for o in self.orders if is_stuck(o, at=self.at)]
+
+    @cached_property
+    def naked(self) -> list[Position]:
+        """Open positions whose resting stops do not cover them, and that nobody chose to leave so."""
+        return [p for p in self.positions if not (found := self.protection_of(p)).is_full and not _is_waived(found.bracket)]
+
+    def kill_commands(self, halt: Halt) -> list[Command]:
+        """The commands of the kill that set this halt, and of those that joined it."""
+        return [c for c in self.commands if c.act.kind == CommandKind.KILL and c.act.halt_id == halt.halt_id]
+
+    def protection_of(self, position: Position) -> Protection:
+        key = (position.account_id, position.symbol)
+        brackets = self._brackets_of.get(key, [])
+        bracket = brackets[-1] if brackets else None
+        resting = [o for o in self._stops_of.get(key, []) if is_resting(o)]
+        covered = sum((o.leaves_qty for o in resting), ZERO)
+        target = self.orders_by_id.get((position.account_id, bracket.target_id)) if bracket else None
+        return Protection(bracket, resting[-1] if resting else None, target, covered, abs(position.qty))
+
+    def bot_position(self, bot: Bot) -> list[Position]:
+        found = (self.positions_by_symbol.get((bot.account_id, symbol)) for symbol in self.symbols_of.get(bot.pk, ()))
+        return [p for p in found if p is not None]
+
+    def halts_over(self, bot: Bot) -> list[Halt]:
+        symbols = self.symbols_of.get(bot.pk, [])
+        account = self.accounts_by_id[bot.account_id].code
+        keys = {
+            ScopeKind.FIRM: {""},
+            ScopeKind.ACCOUNT: {account},
+            ScopeKind.BOT: {bot.code},
+            ScopeKind.INSTRUMENT: set(symbols),
+        }
+        return [h for h in self.halts if h.scope == ScopeKind.FIRM or h.scope_key in keys[ScopeKind(h.scope)]]
+
+    def effective(self, bot: Bot) -> Effective:
+        """The bot's effective state with the level that restricts it most."""
+        halts = sorted(self.halts_over(bot), key=lambda h: (h.mode != HaltMode.HALTED, h.cause == HaltCause.PAUSE))
+        if halts:
+            worst = halts[0]
+            level = "firm" if worst.scope == ScopeKind.FIRM else f"{worst.scope.lower()} {worst.scope_key}"
+            if worst.mode == HaltMode.HALTED:
+                return Effective("HALTED", level, worst, worst.reason)
+            name = "PAUSED" if worst.cause == HaltCause.PAUSE else "REDUCE_ONLY"
+            return Effective(name, level, worst, worst.reason)
+        status = bot_status(bot)
+        if status != BotStatus.RUNNING:
+            return Effective(status)
+        return self._restricted_by_symbol(bot) or self._restricted_by_account(bot) or Effective("ACTIVE")
+
+    def _restricted_by_symbol(self, bot: Bot) -> Effective | None:
+        for symbol in self.symbols_of.get(bot.pk, []):
+            state = self.prices.get((bot.account_id, symbol))
+            if state and state.breaker_tripped_at:
+                return Effective("REDUCE_ONLY", f"breaker {symbol}", None, f"{state.breaker_losses} losses; ends by itself")
+            if state and state.session_is_tripped:
+                return Effective("REDUCE_ONLY", f"session loss {symbol}", None, "until the session ends")
+        return None
+
+    def _restricted_by_account(self, bot: Bot) -> Effective | None:
+        state = self.states.get(bot.account_id)
+        if state is None or state.phase in {"STOPPED", "STARTING"}:
+            return Effective("REDUCE_ONLY", "account not ready", None, "no engine runs this account yet")
+        if state.phase == "GUARD":
+            return Effective("REDUCE_ONLY", "guard", None, "the watchdog holds this account")
+        for link, cause in state.links_down.items():
+            return Effective("REDUCE_ONLY", f"{link.lower()} link down", None, str(cause))
+        for name in state.conditions:
+            return Effective("REDUCE_ONLY", name.replace("_", " ").lower(), None, "ends by itself")
+        return None
+
+    def meters(self, account: Account) -> list[Meter]:
+        """The account's use of its four main limits."""
+        state = self.states.get(account.pk)
+        limits = account.limits
+        positions = sum(1 for p in self.positions if p.account_id == account.pk)
+        equity, peak, opened, gross = (
+            (state.equity, state.peak_equity, state.day_start_equity, state.gross_exposure) if state else (ZERO, ZERO, ZERO, ZERO)
+        )
+        gross_limit = limits.gross_exposure_pct
+        if gross_limit is not None and gross_limit != NO_LIMIT:
+            gross_limit = equity * gross_limit / 100
+        return [
+            Meter("Loss of the day", _below(opened, equity), limits.daily_loss_pct, "%"),
+            Meter("Drawdown from peak", _below(peak, equity), limits.drawdown_pct, "%"),
+            Meter("Gross exposure", gross, gross_limit, ""),
+            Meter("Positions", Decimal(positions), _decimal(limits.positions_max), "count"),
+        ]
+
+    def of_accounts(self, account_ids: Collection[int]) -> Overview:
+        """The same look, narrowed to some accounts."""
+        bots = [b for b in self.bots if b.account_id in account_ids]
+        codes = {b.code for b in bots}
+        names = {a.code for a in self.accounts if a.pk in account_ids}
+        return replace(
+            self,
+            accounts=[a for a in self.accounts if a.pk in account_ids],
+            bots=bots,
+            owned=[o for o in self.owned if o.account_id in account_ids],
+            positions=[p for p in self.positions if p.account_id in account_ids],
+            brackets=[b for b in self.brackets if b.account_id in account_ids],
+            orders=[o for o in self.orders if o.account_id in account_ids],
+            symbol_states=[s for s in self.symbol_states if s.account_id in account_ids],
+            halts=[h for h in self.halts if _concerns(h, names, codes)],
+            alarms=[a for a in self.alarms if a.account_id in account_ids],
+            commands=[c for c in self.commands if c.account_id in account_ids],
+        )
+
+
+def _decimal(number: int | None) -> Decimal | None:
+    return None if number is None else Decimal(number)
+
+
+def _below(high: Decimal, now: Decimal) -> Decimal:
+    """How far `now` is below `high`, in percent of it."""
+    return max(ZERO, (high - now) / high * 100) if high else ZERO
+
+
+def _is_waived(bracket: Bracket | None) -> bool:
+    return bracket is not None and bracket.is_stop_waived
+
+
+def _concerns(halt: Halt, accounts: Collection[str], bots: Collection[str]) -> bool:
+    match halt.scope:
+        case ScopeKind.ACCOUNT:
+            return halt.scope_key in accounts
+        case ScopeKind.BOT:
+            return halt.scope_key in bots
+    return True
+
+
+def bot_status(bot: Bot) -> BotStatus:
+    state: BotState | None = getattr(bot, "state", None)
+    return BotStatus(state.status) if state else BotStatus.STOPPED
+
+
+def is_resting(order: Order) -> bool:
+    """True for an order the venue has confirmed and may still fill."""
+    return order.is_working and order.accepted_at is not None and order.ord_status != OrdStatus.UNKNOWN
+
+
+def is_stuck(order: Order, *, at: datetime) -> bool:
+    """Asked, or unknown, for longer than an answer should take."""
+    waiting = {OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE, OrdStatus.UNKNOWN}
+    since = order.pending_since or order.updated_at
+    return order.is_working and order.ord_status in waiting and at - since > STUCK_AFTER
+
+
+def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Overview:
+    """Everything open or working on `accounts` (all enabled ones when None), in twelve queries whatever their number."""
+    chosen = Account.objects.filter(is_enabled=True) if accounts is None else accounts
+    rows = list(chosen.select_related("state", "limits", "lease").order_by("code"))
+    ids = [account.pk for account in rows]
+    bots = list(Bot.objects.filter(account__in=ids).select_related("state", "profile"))
+    halts = [
+        halt for halt in Halt.objects.filter(cleared_at=None) if _concerns(halt, {a.code for a in rows}, {b.code for b in bots})
+    ]
+    return Overview(
+        at=at,
+        accounts=rows,
+        bots=bots,
+        owned=list(BotInstrument.objects.filter(account__in=ids).select_related("instrument").order_by("instrument__symbol")),
+        positions=list(Position.objects.filter(account__in=ids, is_open=True)),
+        brackets=list(Bracket.objects.filter(account__in=ids, is_open=True).order_by("id")),
+        orders=list(Order.objects.filter(account__in=ids, is_working=True).order_by("id")),
+        symbol_states=list(SymbolState.objects.filter(account__in=ids)),
+        halts=halts,
+        alarms=list(Alarm.objects.filter(account__in=ids, returned_at=None)),
+        engines=list(Engine.objects.filter(seen_at__gt=at - timedelta(days=1)).order_by("started_at")),
+        commands=list(_commands_that_matter(ids, halts)),
+        instruments={i.symbol: i for i in Instrument.objects.all()},
+    )
+
+
+def _commands_that_matter(account_ids: Iterable[int], halts: Iterable[Halt]) -> QuerySet[Command]:
+    """Commands without a final answer, and those of the kills that stand, whose answer is what "verified" rests on."""
+    kills = [halt.halt_id for halt in halts if halt.cause == HaltCause.KILL]
+    wanted = Q(status__in=UNFINISHED) | Q(act__halt_id__in=kills) if kills else Q(status__in=UNFINISHED)
+    return Command.objects.filter(wanted, account__in=account_ids).select_related("act").order_by("id")
+
+
+# --- lists -------------------------------------------------------------------------------------------------------------
+
+
+def orders_listed(account_ids: Iterable[int], *, state: str = "working", bot: str = "", symbol: str = "") -> QuerySet[Order]:
+    """Orders newest first. `state` is working, done or all."""
+    found = Order.objects.filter(account__in=account_ids).select_related("account").order_by("-id")
+    if state in {"working", "done"}:
+        found = found.filter(is_working=state == "working")
+    return _of(found, bot, symbol)
+
+
+def signals_listed(
+    account_ids: Iterable[int], *, verdict: str = "", bot: str = "", symbol: str = "", reason: str = ""
+) -> QuerySet[Signal]:
+    """Signals newest first. `verdict` is approved, denied or empty for both."""
+    found = Signal.objects.filter(account__in=account_ids).select_related("account").order_by("-id")
+    if verdict == "approved":
+        found = found.filter(reason="")
+    if verdict == "denied":
+        found = found.exclude(reason="")
+    if reason:
+        found = found.filter(reason=reason)
+    return _of(found, bot, symbol)
+
+
+def brackets_listed(account_ids: Iterable[int], *, state: str = "open", bot: str = "", symbol: str = "") -> QuerySet[Bracket]:
+    found = Bracket.objects.filter(account__in=account_ids).select_related("account").order_by("-id")
+    if state in {"open", "done"}:
+        found = found.filter(is_open=state == "open")
+    return _of(found, bot, symbol)
+
+
+def positions_listed(account_ids: Iterable[int]) -> QuerySet[Position]:
+    return Position.objects.filter(account__in=account_ids, is_open=True).select_related("account").order_by("symbol")
+
+
+def _of(found: QuerySet[Any], bot: str, symbol: str) -> QuerySet[Any]:
+    if bot:
+        found = found.filter(bot=bot)
+    return found.filter(symbol=symbol) if symbol else found
+
+
+def fills_of_order(order: Order) -> QuerySet[Fill]:
+    return Fill.objects.filter(account=order.account_id, cl_ord_id=order.cl_ord_id).order_by("id")
+
+
+def orders_of_bracket(bracket: Bracket) -> QuerySet[Order]:
+    return Order.objects.filter(account=bracket.account_id, bracket_id=bracket.bracket_id).order_by("id")
+
+
+def signal_of_order(order: Order) -> Signal | None:
+    if not order.decision_id:
+        return None
+    return Signal.objects.filter(account=order.account_id, decision_id=order.decision_id).first()
+
+
+def commands_of_order(order: Order) -> QuerySet[Command]:
+    targets = [order.cl_ord_id, order.bracket_id] if order.bracket_id else [order.cl_ord_id]
+    return Command.objects.filter(account=order.account_id, act__target__in=targets).select_related("act").order_by("id")
+
+
+def denials_by_reason(account_ids: Iterable[int], *, since: datetime) -> list[tuple[str, int]]:
+    """Reasons of denials since then with their counts, most first."""
+    counts: dict[str, int] = defaultdict(int)
+    rows = Signal.objects.filter(account__in=account_ids, last_at__gte=since).exclude(reason="")
+    for reason, repeats in rows.values_list("reason", "repeats"):
+        counts[reason] += repeats
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+def bot_log_newest(bot: Bot, *, limit: int = 30) -> list[BotLog]:
+    return list(bot.logs.order_by("-id")[:limit])

@@ -1,0 +1,457 @@
+"""What stands in each cell. *Asked* and *confirmed* never look alike: a dashed chip is a wish, a solid one the venue's word."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from execution.core.brackets import BracketStatus
+from execution.core.messages import SignalKind
+from execution.core.orders import OrdStatus, Purpose
+from execution.models import Bot, Bracket, Order, Position, Signal
+from execution.selectors import Overview, is_resting, is_stuck
+from risk.core.units import ZERO, OrdType
+from tradingdesk.console import strip
+from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, money, signed, span, words
+
+if TYPE_CHECKING:
+    from tradingdesk.console.columns import Context
+
+Html = SafeString | str
+
+#: OrdStatus → the word and the chip's class. "asked" chips are dashed: nobody has confirmed them
+ORDER_WORDS: Final = {
+    OrdStatus.PENDING_NEW: ("asked", "asked"),
+    OrdStatus.NEW: ("working", ""),
+    OrdStatus.PARTIALLY_FILLED: ("part filled", ""),
+    OrdStatus.FILLED: ("filled", ""),
+    OrdStatus.CANCELED: ("canceled", "quiet"),
+    OrdStatus.REJECTED: ("rejected", "warn"),
+    OrdStatus.EXPIRED: ("expired", "quiet"),
+    OrdStatus.UNKNOWN: ("unknown", "asked warn"),
+    OrdStatus.PENDING_CANCEL: ("cancel asked", "asked warn"),
+    OrdStatus.PENDING_REPLACE: ("change asked", "asked"),
+}
+BRACKET_WORDS: Final = {
+    BracketStatus.PENDING: ("waits for its entry", "quiet"),
+    BracketStatus.ARMING: ("arming", "asked"),
+    BracketStatus.ARMED: ("armed", ""),
+    BracketStatus.CLOSING: ("closing", "asked"),
+    BracketStatus.CLOSED: ("closed", "quiet"),
+    BracketStatus.UNBALANCED: ("unbalanced", "warn"),
+    BracketStatus.NAKED: ("no stop", "bad"),
+    BracketStatus.ORPHANED: ("orphaned", "warn"),
+}
+PURPOSE_WORDS: Final = {
+    Purpose.ENTRY: "entry",
+    Purpose.EXIT: "exit",
+    Purpose.STOP_LOSS: "stop",
+    Purpose.TAKE_PROFIT: "target",
+    Purpose.OVERSHOOT: "overshoot",
+}
+
+
+# --- building blocks ---------------------------------------------------------------------------------------------------
+
+
+def chip(text: str, css: str = "", title: str = "") -> SafeString:
+    if title:
+        return format_html('<span class="chip {}" title="{}">{}</span>', css, title, text)
+    return format_html('<span class="chip {}">{}</span>', css, text)
+
+
+def post_button(label: str, href: str, css: str = "") -> SafeString:
+    """A button that acts at once. It belongs to the page's one form (csrf token and idempotency key)."""
+    return format_html('<button type="submit" form="act" formaction="{}" class="btn {}">{}</button>', href, css, label)
+
+
+def dialog_link(label: str, href: str, css: str = "") -> SafeString:
+    """A link to a page that asks; with JavaScript it opens in the dialog."""
+    return format_html('<a href="{}" class="btn {}" data-dialog>{}</a>', href, css, label)
+
+
+def drawer_link(label: Html, href: str, css: str = "") -> SafeString:
+    return format_html('<a href="{}" class="{}" data-drawer>{}</a>', href, css, label)
+
+
+def _tick(symbol_: str, look: Overview) -> Decimal | None:
+    found = look.instruments.get(symbol_)
+    return found.tick_size if found else None
+
+
+def _lot(symbol_: str, look: Overview) -> Decimal | None:
+    found = look.instruments.get(symbol_)
+    return found.lot_size if found else None
+
+
+def _price(value: Decimal | None, symbol_: str, look: Overview) -> str:
+    return figure(value, _tick(symbol_, look))
+
+
+def _qty(value: Decimal | None, symbol_: str, look: Overview, *, is_signed: bool = False) -> str:
+    return figure(value, _lot(symbol_, look), is_signed=is_signed)
+
+
+def _gain(value: Decimal | None) -> SafeString:
+    return format_html('<span class="{}">{}</span>', direction(value), signed(value))
+
+
+def side_mark(side_: str) -> SafeString:
+    if side_ == "BUY":
+        return mark_safe('<span class="buy">▲ BUY</span>')
+    if side_ == "SELL":
+        return mark_safe('<span class="sell">▼ SELL</span>')
+    return mark_safe('<span class="close">■ CLOSE</span>')
+
+
+# --- shared ------------------------------------------------------------------------------------------------------------
+
+
+def symbol(row: Any, context: Context) -> Html:
+    return str(row.symbol)
+
+
+def side(row: Any, context: Context) -> Html:
+    return side_mark(row.side)
+
+
+def bot_link(row: Any, context: Context) -> Html:
+    if row.bot == "EXTERNAL":
+        return mark_safe('<span class="muted">EXTERNAL</span>')
+    return format_html('<a href="{}">{}</a>', reverse("console:bot", args=[row.bot]), row.bot)
+
+
+def account_name(row: Any, context: Context) -> Html:
+    found = context.look.accounts_by_id.get(row.account_id)
+    return found.name if found else NONE
+
+
+# --- the fleet ---------------------------------------------------------------------------------------------------------
+
+
+def bot_name(bot: Bot, context: Context) -> Html:
+    return format_html(
+        '<a href="{}"><strong>{}</strong></a> <small>{}</small>',
+        reverse("console:bot", args=[bot.code]),
+        bot.code,
+        bot.brain.replace("_", " "),
+    )
+
+
+def bot_state(bot: Bot, context: Context) -> Html:
+    effective = context.look.effective(bot)
+    word, css = strip.bot_state(effective)
+    return chip(word, css, strip.state_told(effective))
+
+
+def bot_symbols(bot: Bot, context: Context) -> Html:
+    return " ".join(context.look.symbols_of.get(bot.pk, [])) or NONE
+
+
+def bot_position(bot: Bot, context: Context) -> Html:
+    held = context.look.bot_position(bot)
+    return " ".join(_qty(p.qty, p.symbol, context.look, is_signed=True) for p in held) or NONE
+
+
+def bot_protection(bot: Bot, context: Context) -> Html:
+    return format_html_join(" ", "{}", ((position_protection(p, context),) for p in context.look.bot_position(bot))) or NONE
+
+
+def bot_unrealised(bot: Bot, context: Context) -> Html:
+    held = context.look.bot_position(bot)
+    return _gain(sum((p.unrealised for p in held), ZERO)) if held else NONE
+
+
+def bot_session(bot: Bot, context: Context) -> Html:
+    prices = context.look.prices
+    found = [prices.get((bot.account_id, s)) for s in context.look.symbols_of.get(bot.pk, [])]
+    return _gain(sum((s.session_realised - s.session_fees for s in found if s), ZERO))
+
+
+def bot_price_age(bot: Bot, context: Context) -> Html:
+    look = context.look
+    times = [s.priced_at for x in look.symbols_of.get(bot.pk, []) if (s := look.prices.get((bot.account_id, x))) and s.priced_at]
+    if not times:
+        return NONE
+    oldest = min(times)
+    return format_html('<span class="{}">{}</span>', "warn" if look.at - oldest > strip.PRICE_AGE else "", age(oldest, look.at))
+
+
+def bot_working(bot: Bot, context: Context) -> Html:
+    return str(context.look.working_by_bot.get((bot.account_id, bot.code), 0))
+
+
+def bot_placed(bot: Bot, context: Context) -> Html:
+    state = getattr(bot, "state", None)
+    return f"{state.placed:,}" if state else "0"
+
+
+def bot_denied(bot: Bot, context: Context) -> Html:
+    state = getattr(bot, "state", None)
+    return f"{state.denied:,}" if state else "0"
+
+
+def bot_last_signal(bot: Bot, context: Context) -> Html:
+    state = getattr(bot, "state", None)
+    return age(state.last_signal_at if state else None, context.look.at)
+
+
+def bot_acts(bot: Bot, context: Context) -> Html:
+    label, href, is_dialog = strip.bot_button(bot, context.look.effective(bot))
+    rights = context.rights
+    is_allowed = rights.may_kill if label == "Pause" else rights.may_trade or (label == "Clear…" and rights.may_clear)
+    first: Html = ""
+    if is_allowed:
+        first = dialog_link(label, href) if is_dialog else post_button(label, href)
+    if not rights.may_kill:
+        return first
+    return format_html("{}{}", first, bot_menu(bot, context))
+
+
+def bot_menu(bot: Bot, context: Context) -> Html:
+    """The rest of a bot's acts, under ⋯."""
+    items = []
+    if context.rights.may_trade and strip.STATE_WORDS[context.look.effective(bot).name][0] != "Stopped":
+        items.append(dialog_link("Stop…", reverse("console:bot-stop", args=[bot.code])))
+    if context.rights.may_trade and context.look.bot_position(bot):
+        items.append(dialog_link("Flatten…", reverse("console:bot-flatten", args=[bot.code])))
+    items.append(dialog_link("Kill…", strip.kill_href("BOT", bot.code), "danger"))
+    inner = format_html_join("", "{}", ((item,) for item in items))
+    label = f"More acts of {bot.code}"
+    return format_html(
+        '<details class="more"><summary class="btn" aria-label="{}">⋯</summary><div>{}</div></details>', label, inner
+    )
+
+
+# --- signals -----------------------------------------------------------------------------------------------------------
+
+
+def signal_at(row: Signal, context: Context) -> Html:
+    return drawer_link(clock_ms(row.last_at), reverse("console:signal", args=[row.pk]))
+
+
+def signal_side(row: Signal, context: Context) -> Html:
+    return side_mark("CLOSE" if row.signal == SignalKind.CLOSE else row.side or row.signal)
+
+
+def signal_size(row: Signal, context: Context) -> Html:
+    if row.order_qty is None:
+        return NONE
+    at_price = _price(row.price, row.symbol, context.look) if row.price is not None else "market"
+    return f"{_qty(row.order_qty, row.symbol, context.look)} @ {at_price}"
+
+
+def signal_verdict(row: Signal, context: Context) -> Html:
+    if not row.reason:
+        return chip("Approved")
+    times = f" ×{row.repeats}" if row.repeats > 1 else ""
+    return drawer_link(chip(f"Denied{times}", "quiet"), reverse("console:signal", args=[row.pk]))
+
+
+def signal_why(row: Signal, context: Context) -> Html:
+    if row.reason:
+        return drawer_link(row.text or words(row.reason), reverse("console:signal", args=[row.pk]), "plain")
+    legs = [_price(x, row.symbol, context.look) for x in (row.stop_loss, row.take_profit) if x is not None]
+    return " · ".join(part for part in (row.note, f"stop and target {' / '.join(legs)}" if legs else "") if part) or NONE
+
+
+# --- orders ------------------------------------------------------------------------------------------------------------
+
+
+def order_at(row: Order, context: Context) -> Html:
+    return drawer_link(clock_ms(row.created_at), reverse("console:order", args=[row.pk]))
+
+
+def order_purpose(row: Order, context: Context) -> Html:
+    return PURPOSE_WORDS[Purpose(row.purpose)]
+
+
+def order_type(row: Order, context: Context) -> Html:
+    extra = " ".join(x for x in (row.time_in_force, "post-only" if row.post_only else "") if x and x != "GTC")
+    return f"{row.ord_type.replace('_', '-').lower()} {extra}".strip()
+
+
+def order_qty(row: Order, context: Context) -> Html:
+    return _qty(row.order_qty, row.symbol, context.look)
+
+
+def order_filled(row: Order, context: Context) -> Html:
+    return _qty(row.cum_qty, row.symbol, context.look) if row.cum_qty else NONE
+
+
+def order_price(row: Order, context: Context) -> Html:
+    prices = [x for x in (row.stop_px, row.price) if x is not None]
+    return " / ".join(_price(x, row.symbol, context.look) for x in prices) or ("market" if row.ord_type == OrdType.MARKET else NONE)
+
+
+def order_avg(row: Order, context: Context) -> Html:
+    return _price(row.avg_px, row.symbol, context.look)
+
+
+def order_status(row: Order, context: Context) -> Html:
+    status = OrdStatus(row.ord_status)
+    word, css = ORDER_WORDS[status]
+    if is_stuck(row, at=context.look.at):
+        since = row.pending_since or row.updated_at
+        return format_html("{} <small>no answer {}</small>", chip(f"stuck: {word}", "asked warn"), age(since, context.look.at))
+    if status == OrdStatus.PENDING_CANCEL:
+        return format_html("{} <small>may still fill</small>", chip(word, css))
+    return chip(word, css, row.text)
+
+
+def order_age(row: Order, context: Context) -> Html:
+    if row.is_working:
+        return age(row.created_at, context.look.at)
+    return span(row.done_at - row.created_at) if row.done_at else NONE
+
+
+def order_acts(row: Order, context: Context) -> Html:
+    if not row.is_working or not context.rights.may_trade:
+        return ""
+    account = context.look.accounts_by_id[row.account_id].code
+    if row.ord_status == OrdStatus.PENDING_CANCEL:
+        return ""
+    is_leg = bool(row.bracket_id) and row.bracket_id != row.cl_ord_id
+    name = "console:leg-cancel" if is_leg else "console:order-cancel"
+    return post_button("Cancel", reverse(name, args=[account, row.cl_ord_id]))
+
+
+# --- brackets ----------------------------------------------------------------------------------------------------------
+
+
+def bracket_at(row: Bracket, context: Context) -> Html:
+    return clock_ms(row.created_at)
+
+
+def bracket_open(row: Bracket, context: Context) -> Html:
+    return f"{_qty(row.open_qty, row.symbol, context.look)} of {_qty(row.entry_qty, row.symbol, context.look)}"
+
+
+def bracket_state(row: Bracket, context: Context) -> Html:
+    word, css = BRACKET_WORDS[BracketStatus(row.status)]
+    if row.naked_since and row.is_open:
+        return format_html("{} <small>for {}</small>", chip("no stop", "bad"), age(row.naked_since, context.look.at))
+    if row.is_open and row.is_target_waived and not row.is_stop_waived:
+        return chip("stop only", "warn", row.text or "the target was taken away by hand")
+    if row.is_open and row.is_stop_waived:
+        return chip("no stop, by choice", "bad", row.text)
+    return chip(word, css, row.text)
+
+
+def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, is_waived: bool) -> Html:
+    """A leg's price with the order that stands for it, its distance from the mark, and what is not as it should be."""
+    if price is None:
+        return mark_safe('<span class="muted">none asked</span>')
+    text = _price(price, row.symbol, context.look)
+    order = context.look.orders_by_id.get((row.account_id, leg_id))
+    if is_waived:
+        return format_html('<s class="muted">{}</s> <small>taken away</small>', text)
+    if order is None:
+        return format_html("{} <small>{}</small>", text, "not at the venue" if row.is_open and row.open_qty else "")
+    if not is_resting(order):
+        return format_html("{} {}", text, chip("asked", "asked"))
+    return format_html("{} <small>{}</small>", text, _distance(row, price, context))
+
+
+def _distance(row: Bracket | Position, price: Decimal, context: Context) -> str:
+    state = context.look.prices.get((row.account_id, row.symbol))
+    mark = state.last if state else None
+    return f"{'+' if price > mark else '−'}{abs(price - mark) / mark * 100:.2f} %" if mark else ""
+
+
+def bracket_stop(row: Bracket, context: Context) -> Html:
+    return _leg(row, row.stop_id, row.stop_px, context, is_waived=row.is_stop_waived)
+
+
+def bracket_target(row: Bracket, context: Context) -> Html:
+    return _leg(row, row.target_id, row.target_px, context, is_waived=row.is_target_waived)
+
+
+def bracket_covered(row: Bracket, context: Context) -> Html:
+    stop = context.look.orders_by_id.get((row.account_id, row.stop_id))
+    covered = stop.leaves_qty if stop is not None and is_resting(stop) else ZERO
+    text = f"{_qty(covered, row.symbol, context.look)} / {_qty(row.open_qty, row.symbol, context.look)}"
+    return format_html('<span class="{}">{}</span>', "bad" if covered < row.open_qty and row.is_open else "", text)
+
+
+def bracket_acts(row: Bracket, context: Context) -> Html:
+    if not row.is_open or not context.rights.may_trade:
+        return ""
+    account = context.look.accounts_by_id[row.account_id].code
+    working = context.look.orders_by_id
+    buttons = [
+        post_button(f"Cancel {name}", reverse("console:leg-cancel", args=[account, leg]))
+        for name, leg in (("target", row.target_id), ("stop", row.stop_id))
+        if (order := working.get((row.account_id, leg))) is not None and order.ord_status != OrdStatus.PENDING_CANCEL
+    ]
+    if len(buttons) == 2:
+        buttons.append(dialog_link("Both…", reverse("console:bracket-cancel", args=[account, row.bracket_id])))
+    return format_html_join("", "{}", ((button,) for button in buttons))
+
+
+# --- positions ---------------------------------------------------------------------------------------------------------
+
+
+def position_qty(row: Position, context: Context) -> Html:
+    return _qty(row.qty, row.symbol, context.look, is_signed=True)
+
+
+def position_avg(row: Position, context: Context) -> Html:
+    tick = _tick(row.symbol, context.look)
+    return figure(row.avg_px.quantize(tick) if row.avg_px is not None and tick else row.avg_px, tick)
+
+
+def position_mark(row: Position, context: Context) -> Html:
+    if row.mark is None:
+        return mark_safe('<span class="warn">none</span>')
+    css = "stale" if row.marked_at and context.look.at - row.marked_at > 2 * strip.PRICE_AGE else ""
+    mark = _price(row.mark, row.symbol, context.look)
+    return format_html('<span class="{}">{}</span> <small>{}</small>', css, mark, age(row.marked_at, context.look.at))
+
+
+def position_unrealised(row: Position, context: Context) -> Html:
+    return _gain(row.unrealised)
+
+
+def position_realised(row: Position, context: Context) -> Html:
+    return _gain(row.realised - row.fees)
+
+
+def position_protection(row: Position, context: Context) -> Html:
+    """ "armed  stop 60,100 · 0.42/0.42 · −2.1 %" in a chip and a small line."""
+    found = context.look.protection_of(row)
+    if not found.is_full:
+        is_chosen = found.bracket is not None and found.bracket.is_stop_waived
+        label = "no stop, by choice" if is_chosen else "no stop" if not found.covered_qty else "part of a stop"
+        return chip(label, "bad")
+    stop_px = found.stop.stop_px if found.stop else None
+    told = _price(stop_px, row.symbol, context.look)
+    distance = _distance(row, stop_px, context) if stop_px is not None else ""
+    css = "" if found.target is not None else "warn" if found.bracket and found.bracket.target_px is not None else ""
+    covered = f"{_qty(found.covered_qty, row.symbol, context.look)}/{_qty(found.qty, row.symbol, context.look)}"
+    return format_html("{} <small>{} · {} · {}</small>", chip(found.name, css), told, covered, distance)
+
+
+def position_since(row: Position, context: Context) -> Html:
+    return age(row.opened_at, context.look.at)
+
+
+def position_acts(row: Position, context: Context) -> Html:
+    if not context.rights.may_trade:
+        return ""
+    account = context.look.accounts_by_id[row.account_id].code
+    return dialog_link("Close…", reverse("console:position-close", args=[account, row.symbol]))
+
+
+def notional(position: Position) -> Decimal:
+    """|quantity| × mark (or average) × contract value."""
+    price = position.mark if position.mark is not None else position.avg_px or ZERO
+    return abs(position.qty) * price * position.contract_value
+
+
+def about(position: Position) -> str:
+    return money(notional(position))

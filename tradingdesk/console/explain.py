@@ -1,0 +1,162 @@
+"""Explanations: a signal gate by gate, an order from decision to last fill, settings with where each value comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.urls import NoReverseMatch, reverse
+
+from execution import selectors
+from execution.core.orders import OrdStatus
+from execution.models import Bot, Command, Order, Signal
+from execution.selectors import Overview
+from risk.core.settings import RiskSettings
+from risk.models import AuditEntry, Instrument
+from risk.selectors import settings_effective
+from tradingdesk.console.figures import figure, plain, span, words
+from tradingdesk.people.models import User
+
+
+class Gate(NamedTuple):
+    """One check as it is shown."""
+
+    name: str
+    is_passed: bool
+    observed: str
+    limit: str
+    detail: str
+    level: str
+    #: the admin page of what the limit comes from; empty where there is none or the person may not open it
+    href: str
+
+
+class Moment(NamedTuple):
+    """One line of an order's timeline. `is_asked` marks what we asked and nobody has confirmed."""
+
+    at: datetime
+    text: str
+    detail: str = ""
+    is_asked: bool = False
+
+
+class Setting(NamedTuple):
+    name: str
+    value: str
+    level: str
+    href: str
+
+
+# --- a signal ----------------------------------------------------------------------------------------------------------
+
+
+def signal_told(row: Signal, look: Overview, user: User) -> dict[str, Any]:
+    bot = next((b for b in look.bots if b.code == row.bot), None)
+    gates = [_gate(check, bot, user) for check in row.checks]
+    denied = next((gate for gate in gates if not gate.is_passed), None)
+    instrument = look.instruments.get(row.symbol)
+    tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
+    return {
+        "gates": gates,
+        "denied": denied,
+        "limit_history": _limit_history(denied),
+        "figures": [
+            ("Size", figure(row.order_qty, lot)),
+            ("Order", row.ord_type.replace("_", "-").lower()),
+            ("Price", figure(row.price, tick) if row.price is not None else "market"),
+            ("Bid / ask then", f"{figure(row.bid, tick)} / {figure(row.ask, tick)}"),
+            ("Stop", figure(row.stop_loss, tick)),
+            ("Target", figure(row.take_profit, tick)),
+        ],
+        "order": Order.objects.filter(account=row.account_id, cl_ord_id=row.cl_ord_id).first() if row.cl_ord_id else None,
+    }
+
+
+def _gate(check: dict[str, Any], bot: Bot | None, user: User) -> Gate:
+    level = str(check.get("level") or "")
+    return Gate(
+        name=words(str(check["gate"])),
+        is_passed=bool(check.get("is_passed")),
+        observed=str(check.get("observed") or ""),
+        limit=str(check.get("limit") or ""),
+        detail=str(check.get("detail") or ""),
+        level=level,
+        href=level_href(level, bot, user),
+    )
+
+
+def level_href(level: str, bot: Bot | None, user: User) -> str:
+    """The admin page where this level's value is set: the bot's profile with its overrides, or the account's limits."""
+    if not level or bot is None or not user.is_staff:
+        return ""
+    try:
+        if level.startswith(("symbol ", "class ", "profile ")):
+            return reverse("admin:risk_riskprofile_change", args=[bot.profile_id])
+        if level.startswith("account"):
+            return reverse("admin:risk_accountlimits_change", args=[bot.account.limits_id])
+    except NoReverseMatch:
+        return ""
+    return ""
+
+
+def _limit_history(denied: Gate | None) -> AuditEntry | None:
+    """Who last touched the profile or limits that denied."""
+    if denied is None or not denied.level:
+        return None
+    model = "AccountLimits" if denied.level.startswith("account") else "RiskProfile"
+    return AuditEntry.objects.filter(model__iendswith=model).order_by("-seq").first()
+
+
+# --- an order ----------------------------------------------------------------------------------------------------------
+
+
+def order_timeline(row: Order, look: Overview) -> list[Moment]:
+    """From the decision to the last fill, by time."""
+    return sorted(_moments(row, look), key=lambda moment: moment.at)
+
+
+def _moments(row: Order, look: Overview) -> Iterator[Moment]:
+    instrument = look.instruments.get(row.symbol)
+    tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
+    decision = selectors.signal_of_order(row)
+    if decision:
+        yield Moment(decision.at, f"{row.bot} decided {decision.signal}", decision.note)
+    yield Moment(row.created_at, "Written down and sent", f"{figure(row.order_qty, lot)} as {row.cl_ord_id}", is_asked=True)
+    if row.accepted_at:
+        took = span(row.accepted_at - row.created_at)
+        yield Moment(row.accepted_at, "The venue took it", f"as {row.order_id or 'its own'}, after {took}")
+    for fill in selectors.fills_of_order(row):
+        told = f"{figure(fill.last_qty, lot)} at {figure(fill.last_px, tick)}, fee {plain(fill.fee)} {fill.fee_currency}"
+        yield Moment(fill.at, "Filled", f"{told} · {fill.exec_id}")
+    for command in selectors.commands_of_order(row):
+        yield _command_moment(command)
+    if row.pending_since and row.ord_status == OrdStatus.PENDING_CANCEL:
+        yield Moment(row.pending_since, "Cancel asked", "it may still fill", is_asked=True)
+    if row.done_at:
+        yield Moment(row.done_at, words(row.ord_status), row.text or row.ord_rej_reason)
+
+
+def _command_moment(command: Command) -> Moment:
+    told = f"{words(command.act.kind)} by {command.act.by}"
+    return Moment(command.created_at, told, command.text or words(command.status), is_asked=command.answered_at is None)
+
+
+# --- settings ----------------------------------------------------------------------------------------------------------
+
+
+def settings_told(bot: Bot, instrument: Instrument, user: User) -> list[Setting]:
+    """Every setting in force for a bot and symbol, with the level that set it."""
+    found = settings_effective(bot.profile, bot.account.limits, instrument)
+    return [
+        Setting(name, _value(getattr(found.values, name)), found.levels[name], level_href(found.levels[name], bot, user))
+        for name in RiskSettings.__struct_fields__
+    ]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return plain(value).replace("_", " ")

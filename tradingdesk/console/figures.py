@@ -1,0 +1,163 @@
+"""Numbers and times as people read them: decimals by the instrument's step, thousands apart, a real minus sign, ages in words.
+
+Also a template library ("figures"): every function here is a filter.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from execution.models import AccountState
+from risk.core.units import NO_LIMIT
+
+NONE = "—"
+_TWO = Decimal("0.01")
+
+register = template.Library()
+
+
+def _grouped(value: Decimal, *, is_signed: bool) -> str:
+    sign = "−" if value < 0 else "+" if is_signed and value > 0 else ""
+    return f"{sign}{abs(value):,f}"
+
+
+def _at_step(value: Decimal, step: Decimal | None) -> Decimal:
+    """`value` with the decimals of `step`; more digits than that are kept, since they are what the venue said."""
+    if step is None or not step.is_finite():
+        return value.normalize() if value == value.to_integral_value() else value
+    exponent = step.normalize().as_tuple().exponent
+    places = max(0, -exponent) if isinstance(exponent, int) else 0
+    rounded = value.quantize(Decimal(1).scaleb(-places))
+    return rounded if abs(value - rounded) < Decimal("1e-9") or places >= 2 else value
+
+
+def figure(value: Decimal | None, step: Decimal | None = None, *, is_signed: bool = False) -> str:
+    """A price or quantity with the decimals of its tick or lot."""
+    return NONE if value is None else _grouped(_at_step(value, step), is_signed=is_signed)
+
+
+@register.filter
+def plain(value: Decimal | str | int | None) -> str:
+    """A number as it is, thousands apart."""
+    if value is None or value == "":
+        return NONE
+    if isinstance(value, Decimal):
+        return "no limit" if value == NO_LIMIT else _grouped(value.normalize() + 0, is_signed=False)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def money(value: Decimal | None) -> str:
+    """Two decimals: 104,218.40."""
+    return NONE if value is None else _grouped(value.quantize(_TWO), is_signed=False)
+
+
+@register.filter
+def whole(value: Decimal | None) -> str:
+    """No decimals: 48,120."""
+    if value is None:
+        return NONE
+    return "no limit" if value == NO_LIMIT else _grouped(value.quantize(Decimal(1)), is_signed=False)
+
+
+@register.filter
+def signed(value: Decimal | None) -> str:
+    """Two decimals with the sign shown: +412.18."""
+    return NONE if value is None else _grouped(value.quantize(_TWO), is_signed=True)
+
+
+@register.filter
+def pct(value: Decimal | None) -> str:
+    """At most one decimal and the sign of percent: 1.9 %."""
+    if value is None:
+        return NONE
+    rounded = value if value == NO_LIMIT else value.quantize(Decimal("0.1"))
+    return (
+        "no limit"
+        if value == NO_LIMIT
+        else f"{_grouped(rounded.to_integral() if rounded == rounded.to_integral() else rounded, is_signed=False)} %"
+    )
+
+
+@register.filter
+def direction(value: Decimal | None) -> str:
+    """The class that colours a gain or a loss; empty for zero."""
+    return "" if not value else "up" if value > 0 else "down"
+
+
+@register.filter
+def clock(at: datetime | None) -> str:
+    """Seconds, UTC: 16:03:22."""
+    return NONE if at is None else f"{at.astimezone(UTC):%H:%M:%S}"
+
+
+@register.filter
+def clock_ms(at: datetime | None) -> str:
+    """Milliseconds, UTC: 16:03:22.011."""
+    return NONE if at is None else f"{at.astimezone(UTC):%H:%M:%S.%f}"[:-3]
+
+
+@register.filter
+def day_clock(at: datetime | None) -> str:
+    """Day and second, UTC: 2026-11-18 16:03:22."""
+    return NONE if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def span(delta: timedelta) -> str:
+    """A length of time in words: 0.4 s, 48 s, 41 min, 5 h 57 min, 3 d 4 h."""
+    seconds = max(0.0, delta.total_seconds())
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{int(seconds)} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes // 60 % 24} h"
+
+
+def age(at: datetime | None, now: datetime) -> SafeString | str:
+    """The age of `at`, which the page keeps counting."""
+    if at is None:
+        return NONE
+    return format_html('<time data-age="{}" datetime="{}">{}</time>', _epoch_ms(at), at.isoformat(), span(now - at))
+
+
+@register.filter(name="age")
+def age_filter(at: datetime | None, now: datetime) -> SafeString | str:
+    return age(at, now)
+
+
+def _epoch_ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+@register.filter
+def epoch_ms(at: datetime) -> int:
+    return _epoch_ms(at)
+
+
+@register.filter
+def words(code: str) -> str:
+    """A code as words: GROSS_EXPOSURE → Gross exposure."""
+    return code.replace("_", " ").capitalize()
+
+
+@register.filter
+def took(start: datetime, end: datetime) -> str:
+    """How long it took: 0.05 s."""
+    seconds = (end - start).total_seconds()
+    return f"{seconds:.2f} s" if seconds < 10 else span(end - start)
+
+
+@register.filter
+def day_pnl(state: AccountState) -> Decimal:
+    """Equity against the day's opening."""
+    return state.equity - state.day_start_equity

@@ -1,0 +1,204 @@
+"""A page is one Overview, the rights of who looks, and what the page adds. The hub renders its live parts from the same pieces."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from execution import selectors
+from execution.models import Position
+from execution.selectors import Overview
+from risk.core.units import ZERO, ScopeKind
+from tradingdesk.console import access, strip
+from tradingdesk.console.access import Rights
+from tradingdesk.console.cells import notional
+from tradingdesk.console.columns import FLEET, Context, Table
+
+#: pieces of the strip: element id → partial; every page has them
+STRIP_PIECES: Final = {
+    "strip-env": "console/strip.html#environments",
+    "strip-states": "console/strip.html#states",
+    "strip-lamps": "console/strip.html#lamps",
+    "strip-alarms": "console/strip.html#alarms",
+    "banner": "console/strip.html#banner",
+    "nav-counts": "console/strip.html#nav-counts",
+    "kill-counts": "console/strip.html#kill-counts",
+}
+#: pieces of the Desk page
+DESK_PIECES: Final = {
+    "answer": "console/desk.html#answer",
+    "cards": "console/desk.html#cards",
+    "died": "console/desk.html#died",
+    "alarms": "console/desk.html#alarms",
+    "fleet-told": "console/desk.html#fleet-told",
+}
+#: an act's form in a page without JavaScript comes back here
+NEXT: Final = "next"
+
+
+def look_of(request: HttpRequest) -> Overview:
+    """The Overview of the accounts this person may see, as of now."""
+    return selectors.overview(accounts=access.accounts_of(access.user_of(request)), at=timezone.now())
+
+
+def page(request: HttpRequest, template: str, *, look: Overview, topic: str = "", **extra: Any) -> HttpResponse:
+    """A whole page, or only its drawer when htmx asks for one."""
+    rights = access.rights_of(access.user_of(request))
+    context = {
+        **strip_context(look),
+        "rights": rights,
+        "key": uuid.uuid4().hex,
+        "socket": socket_address(topic, look.at),
+        "path": request.path,
+        "next": request.get_full_path(),
+        **extra,
+    }
+    return render(request, template, context)
+
+
+def socket_address(topic: str, at: datetime) -> str:
+    """Where the page's socket connects: its topic, and the instant it was rendered at, so that the hub sends what changed since."""
+    return f"/live/?{urlencode({'topic': topic, 'seen': int(at.timestamp() * 1000)})}"
+
+
+def strip_context(look: Overview) -> dict[str, Any]:
+    """What the strip, the banner and the kill dialog say."""
+    found = strip.troubles(look)
+    new = sum(1 for alarm in look.alarms if alarm.acked_at is None)
+    return {
+        "look": look,
+        "now": look.at,
+        "environments": strip.environments(look),
+        "is_synthetic": any(state.feed_is_synthetic for state in look.states.values()),
+        "states": strip.states(look),
+        "unprotected": len(look.naked),
+        "alarms_new": new,
+        "lamps": strip.lamps(look),
+        "kills": strip.kill_lines(look),
+        "troubles": found,
+        "answer_title": strip.title(look, found),
+        "summary": strip.summary(look),
+        "counts": {
+            "orders": len(look.orders),
+            "brackets": len(look.brackets),
+            "positions": len(look.positions),
+            "bots": len(look.bots),
+        },
+        "kill_scopes": kill_scopes(look),
+        "kill_counts": json.dumps(kill_counts(look)),
+        "environment": "LIVE" if any(a.environment == "LIVE" for a in look.accounts) else "PAPER",
+        "kill_line": str(settings.BASE_DIR / "manage.py"),
+    }
+
+
+def desk_context(look: Overview) -> dict[str, Any]:
+    """What the Desk page adds to the strip."""
+    return {
+        "cards": [
+            (account, look.states.get(account.pk), look.meters(account), open_pnl(look, account.pk)) for account in look.accounts
+        ],
+        "died": died(look),
+        "fleet_order": fleet_sorted(look),
+        "fleet_told": fleet_told(look),
+        "grace_s": settings.TIMING.engine_loss_grace_ms // 1000,
+    }
+
+
+def open_pnl(look: Overview, account_id: int) -> Decimal:
+    return sum((p.unrealised for p in look.positions if p.account_id == account_id), ZERO)
+
+
+def fleet_sorted(look: Overview) -> list[Any]:
+    """Bots, the abnormal ones on top."""
+    return sorted(look.bots, key=lambda bot: (look.effective(bot).is_normal, bot.code))
+
+
+def fleet_told(look: Overview) -> str:
+    """8 bots · 5 running, 1 reduce only, 1 halted, 1 stopped."""
+    words = {"ACTIVE": "running"}
+    parts = [f"{n} {words.get(word, word.lower())}" for word, n, _ in strip.states(look) if n]
+    return f"{len(look.bots)} bot{'' if len(look.bots) == 1 else 's'}" + (f" · {', '.join(parts)}" if parts else "")
+
+
+def died(look: Overview) -> dict[str, Any]:
+    """ "If this machine died now": what would go on without us."""
+    covered = [p for p in look.positions if look.protection_of(p).is_full]
+    watched = [b for b in look.brackets if b.target_px is not None and not b.target_id and b.open_qty and not b.is_target_waived]
+    return {
+        "stops": len(covered),
+        "positions": len(look.positions),
+        "naked": look.naked,
+        "watched": watched,
+        "entries": len(look.entries),
+    }
+
+
+# --- kill --------------------------------------------------------------------------------------------------------------
+
+
+def kill_scopes(look: Overview) -> dict[str, list[str]]:
+    """What can be killed besides the firm."""
+    symbols = sorted({row.instrument.symbol for row in look.owned} | {p.symbol for p in look.positions})
+    return {"ACCOUNT": [a.code for a in look.accounts], "BOT": [b.code for b in look.bots], "INSTRUMENT": symbols}
+
+
+def kill_counts(look: Overview) -> dict[str, dict[str, Any]]:
+    """Scope → what a kill there would meet: entries, legs, positions, their worth, and the environment."""
+    codes = {a.pk: a.code for a in look.accounts}
+    found: dict[str, dict[str, Any]] = {}
+    scopes = [("FIRM", "")] + [(kind, key) for kind, keys in kill_scopes(look).items() for key in keys]
+    for kind, key in scopes:
+        match kind:
+            case ScopeKind.FIRM:
+                pick = _everything
+            case ScopeKind.ACCOUNT:
+                pick = lambda row, key=key: codes[row.account_id] == key  # noqa: E731
+            case ScopeKind.BOT:
+                pick = lambda row, key=key: row.bot == key  # noqa: E731
+            case _:
+                pick = lambda row, key=key: row.symbol == key  # noqa: E731
+        found[f"{kind}:{key}"] = _counted(look, pick)
+    return found
+
+
+def _everything(row: Any) -> bool:
+    return True
+
+
+def _counted(look: Overview, pick: Any) -> dict[str, Any]:
+    positions: list[Position] = [p for p in look.positions if pick(p)]
+    return {
+        "entries": sum(1 for o in look.entries if pick(o)),
+        "legs": sum(1 for o in look.legs if pick(o)),
+        "positions": len(positions),
+        "about": f"{sum((notional(p) for p in positions), ZERO):,.0f}",
+    }
+
+
+# --- live parts --------------------------------------------------------------------------------------------------------
+
+
+def pieces(templates: Mapping[str, str], context: dict[str, Any]) -> dict[str, str]:
+    """Element id → the HTML inside it."""
+    return {element: render_to_string(template, context).strip() for element, template in templates.items()}
+
+
+def rows_html(table: Table, rows: Iterable[Any], look: Overview, rights: Rights) -> list[SafeString]:
+    context = Context(look, rights)
+    return [table.row(row, context) for row in rows]
+
+
+def fleet_html(look: Overview, rights: Rights) -> list[SafeString]:
+    return rows_html(FLEET, fleet_sorted(look), look, rights)

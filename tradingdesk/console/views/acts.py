@@ -1,0 +1,412 @@
+"""Acts: each is a POST with a key; the page's form, a dialog and plain HTML all come here. One service call, one answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_POST
+
+from execution import services
+from execution.core.messages import CommandStatus, KillChoice, StopMode
+from execution.models import Act, Alarm, Bracket, Command, Position
+from execution.selectors import Overview
+from execution.services import ActRefused
+from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import HaltCause, HaltMode
+from risk.models import Halt
+from tradingdesk.console import access, strip
+from tradingdesk.console.figures import figure
+from tradingdesk.console.forms import ClearForm, HaltForm, KillForm, StopForm
+from tradingdesk.console.page import look_of, page
+from tradingdesk.console.views.lists import drawer
+
+_KEY_MAX: Final = 64
+
+
+def is_htmx(request: HttpRequest) -> bool:
+    return request.headers.get("HX-Request") == "true"
+
+
+def asked(request: HttpRequest) -> dict[str, Any]:
+    """Who asks, from where, and the key. The page's key is one for all its buttons, so it is joined with the address."""
+    key = request.POST.get("key", "")
+    scoped = f"{key[:40]}:{hashlib.sha256(request.path.encode()).hexdigest()[:16]}" if key else ""
+    return {
+        "by": access.user_of(request).get_username(),
+        "idempotency_key": scoped[:_KEY_MAX],
+        "origin": f"console {request.META.get('REMOTE_ADDR', '')}".strip(),
+    }
+
+
+def back(request: HttpRequest) -> str:
+    """The page the act was made on; never elsewhere than this desk."""
+    address = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    return address if address and is_ours else reverse("console:desk")
+
+
+def said(request: HttpRequest, text: str, *, level: str = "done", status: int = 200) -> HttpResponse:
+    """The answer to an act: a line on the page, or a message after the redirect."""
+    if is_htmx(request):
+        return render(request, "console/said.html", {"text": text, "level": level}, status=status)
+    (messages.error if level == "refused" else messages.success)(request, text)
+    return redirect(back(request))
+
+
+def act(request: HttpRequest, make: Callable[[], object], text: str) -> HttpResponse:
+    """Make an act and say so, or say why it is refused."""
+    try:
+        make()
+    except ActRefused as e:
+        return said(request, str(e), level="refused", status=409)
+    return said(request, text)
+
+
+# --- orders, brackets, positions ---------------------------------------------------------------------------------------
+
+
+@require_POST
+def order_cancel(request: HttpRequest, code: str, cl_ord_id: str) -> HttpResponse:
+    account = access.account_for(request, code, may_trade=True)
+    text = f"Cancel of {cl_ord_id} asked: it may still fill until the venue confirms."
+    return act(request, lambda: services.order_cancel(account=account, cl_ord_id=cl_ord_id, **asked(request)), text)
+
+
+@require_POST
+def order_query(request: HttpRequest, code: str, cl_ord_id: str) -> HttpResponse:
+    account = access.account_for(request, code, may_trade=True)
+    text = f"Asked the venue about {cl_ord_id}: its answer comes into the timeline."
+    return act(request, lambda: services.venue_query(account=account, target=cl_ord_id, **asked(request)), text)
+
+
+@require_POST
+def leg_cancel(request: HttpRequest, code: str, cl_ord_id: str) -> HttpResponse:
+    account = access.account_for(request, code, may_trade=True)
+    text = "Cancel of this leg asked; the other leg stays. It is not sent again by itself."
+    return act(request, lambda: services.bracket_leg_cancel(account=account, cl_ord_id=cl_ord_id, **asked(request)), text)
+
+
+@require_http_methods(["GET", "POST"])
+def bracket_cancel(request: HttpRequest, code: str, bracket_id: str) -> HttpResponse:
+    account = access.account_for(request, code, may_trade=True)
+    row = get_object_or_404(Bracket, account=account, bracket_id=bracket_id)
+    if request.method == "POST":
+        text = f"Both legs of {row.symbol} are being canceled: the position stays, without a stop."
+        return act(request, lambda: services.bracket_cancel(account=account, bracket_id=bracket_id, **asked(request)), text)
+    told = [f"The position of {figure(row.open_qty)} {row.symbol} stays open with no stop and no target."]
+    return confirm(request, "Cancel both legs?", told, "Cancel 2 legs, leave unprotected", is_dangerous=True)
+
+
+@require_http_methods(["GET", "POST"])
+def position_close(request: HttpRequest, code: str, symbol: str) -> HttpResponse:
+    account = access.account_for(request, code, may_trade=True)
+    row = get_object_or_404(Position, account=account, symbol=symbol)
+    if request.method == "POST":
+        make = lambda: services.position_close(account=account, symbol=symbol, seen=f"{row.qty}", **asked(request))  # noqa: E731
+        return act(request, make, f"Close of {symbol} asked at market.")
+    return confirm(request, f"Close {symbol}?", [close_told(row)], f"{close_verb(row)} {figure(abs(row.qty))} {symbol} at market")
+
+
+def close_verb(row: Position) -> str:
+    return "Sell" if row.qty > 0 else "Buy"
+
+
+def close_told(row: Position) -> str:
+    """The resulting trade in words: "Sells 0.420 BTCUSDT at market; the account goes +0.420 → 0." """
+    if not row.qty:
+        return f"{row.symbol} is flat already."
+    return (
+        f"{close_verb(row)}s {figure(abs(row.qty))} {row.symbol} at market; the account goes {figure(row.qty, is_signed=True)} → 0."
+    )
+
+
+# --- bots --------------------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "POST"])
+def bot_start(request: HttpRequest, code: str) -> HttpResponse:
+    bot = access.bot_for(request, code, may_trade=True)
+    if request.method == "POST":
+        return act(request, lambda: services.bot_start(bot=bot, **asked(request)), f"{code} starts: it warms up on history first.")
+    told = [
+        f"{bot.brain.replace('_', ' ')} on {bot.account.name}, {bot.account.environment}.",
+        "It warms up on history, then decides.",
+    ]
+    return confirm(request, f"Start {code}?", told, f"Start {code} on {bot.account.environment}")
+
+
+@require_POST
+def bot_pause(request: HttpRequest, code: str) -> HttpResponse:
+    bot = access.bot_for(request, code, may_kill=True)
+    text = f"{code} is paused: entries canceled, stops stay. Resume undoes it."
+    return act(request, lambda: services.bot_pause(bot=bot, **asked(request)), text)
+
+
+@require_POST
+def bot_resume(request: HttpRequest, code: str) -> HttpResponse:
+    bot = access.bot_for(request, code, may_trade=True)
+    return act(request, lambda: services.bot_resume(bot=bot, **asked(request)), f"{code} resumes.")
+
+
+@require_http_methods(["GET", "POST"])
+def bots_resume(request: HttpRequest) -> HttpResponse:
+    """Start the bots that ran before: ends the pause of each bot that has one."""
+    access.require_trade(request)
+    look = look_of(request)
+    paused = [
+        bot
+        for bot in look.bots
+        if (state := look.effective(bot)).name == "PAUSED" and state.halt and state.halt.scope == ScopeKind.BOT
+    ]
+    names = ", ".join(bot.code for bot in paused)
+    if request.method == "POST":
+
+        def make() -> None:
+            base = asked(request)
+            for bot in paused:
+                services.bot_resume(bot=bot, **{**base, "idempotency_key": f"{base['idempotency_key'][:40]}:{bot.pk}"})
+
+        return act(request, make, f"Resumed {len(paused)}: {names}.")
+    return confirm(
+        request, f"Start the {len(paused)} that ran before?", [names or "No bot is paused."], f"Start {len(paused)} bots"
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def bot_stop(request: HttpRequest, code: str) -> HttpResponse:
+    bot = access.bot_for(request, code, may_trade=True)
+    if request.method == "POST":
+        form = StopForm(request.POST)
+        if not form.is_valid():
+            return said(request, "Choose how to stop.", level="refused", status=400)
+        mode = StopMode(form.cleaned_data["mode"])
+        make = lambda: services.bot_stop(bot=bot, mode=mode, reason=form.cleaned_data["reason"], **asked(request))  # noqa: E731
+        return act(request, make, f"{code} stops {STOP_WORDS[mode]}.")
+    look = look_of(request)
+    told = stop_told(look, code)
+    choices = [(mode.value, label) for mode, label in STOP_LABELS.items()]
+    return confirm(request, f"Stop {code}?", told, f"Stop {code}", choices=choices, name="mode")
+
+
+STOP_WORDS: Final = {StopMode.NOW: "now", StopMode.WHEN_FLAT: "once it is flat", StopMode.AFTER_BRACKET: "after its bracket"}
+STOP_LABELS: Final = {
+    StopMode.NOW: "Now: brain off, entries canceled; position and legs stay",
+    StopMode.WHEN_FLAT: "When flat: no new entry, then off",
+    StopMode.AFTER_BRACKET: "After its bracket is done",
+}
+
+
+def stop_told(look: Overview, code: str) -> list[str]:
+    entries = sum(1 for o in look.entries if o.bot == code)
+    legs = sum(1 for o in look.legs if o.bot == code)
+    positions = sum(1 for p in look.positions if p.bot == code)
+    return [f"{entries} working entries, {legs} protective legs, {positions} open positions now."]
+
+
+@require_http_methods(["GET", "POST"])
+def bot_flatten(request: HttpRequest, code: str) -> HttpResponse:
+    bot = access.bot_for(request, code, may_trade=True)
+    if request.method == "POST":
+        scope = Scope(ScopeKind.BOT, bot.code)
+        return act(request, lambda: services.flatten(scope=scope, **asked(request)), f"Flatten of {code} asked at market.")
+    look = look_of(request)
+    told = [close_told(p) for p in look.bot_position(bot)] or [f"{code} has no open position."]
+    return confirm(request, f"Flatten {code}?", told, f"Close {len(told)} at market", is_dangerous=True)
+
+
+@require_POST
+def breaker_reset(request: HttpRequest, code: str, symbol: str) -> HttpResponse:
+    account = access.account_for(request, code, may_trade=True)
+    text = f"Reset of the breaker of {symbol} asked."
+    return act(request, lambda: services.breaker_reset(account=account, symbol=symbol, **asked(request)), text)
+
+
+# --- kill, halt, clear -------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "POST"])
+def kill(request: HttpRequest) -> HttpResponse:
+    access.require_kill(request)
+    if request.method == "POST":
+        form = KillForm(request.POST)
+        if not form.is_valid():
+            return refused_form(request, form, "console/kill.html", kill_page(request))
+        scope, choice = form.cleaned_data["at"], KillChoice(form.cleaned_data["choice"])
+        reason, seen = form.cleaned_data["reason"], form.cleaned_data["seen"]
+        make = lambda: services.kill(scope=scope, choice=choice, reason=reason, seen=seen, **asked(request))  # noqa: E731
+        return made(request, make, scope)
+    return page(request, drawer(request, "console/kill.html"), look=look_of(request), **kill_page(request))
+
+
+def kill_page(request: HttpRequest) -> dict[str, Any]:
+    kind, key = request.GET.get("scope", "FIRM"), request.GET.get("key", "")
+    return {"scope": kind, "scope_key": key, "form_action": reverse("console:kill")}
+
+
+def refused_form(request: HttpRequest, form: forms.Form, template: str, extra: dict[str, Any]) -> HttpResponse:
+    text = " ".join(str(e) for errors in form.errors.values() for e in errors)
+    if is_htmx(request):
+        return said(request, text, level="refused", status=400)
+    messages.error(request, text)
+    response = page(request, template, look=look_of(request), **extra)
+    response.status_code = 400
+    return response
+
+
+def made(request: HttpRequest, make: Callable[[], Act], scope: Scope) -> HttpResponse:
+    """A kill or halt is answered with its steps, live."""
+    try:
+        row = make()
+    except ActRefused as e:
+        return said(request, str(e), level="refused", status=409)
+    if is_htmx(request):
+        return act_progress(request, row)
+    return redirect("console:act", pk=row.pk)
+
+
+@require_http_methods(["GET"])
+def act_shown(request: HttpRequest, pk: int) -> HttpResponse:
+    """An act with the steps of each account's command."""
+    row = get_object_or_404(Act, pk=pk)
+    commands = visible_commands(request, row)
+    if row.commands.exists() and not commands:
+        raise Http404
+    if is_htmx(request):
+        return act_progress(request, row)
+    return page(request, "console/act.html", look=look_of(request), **progress(row, commands))
+
+
+def visible_commands(request: HttpRequest, row: Act) -> list[Command]:
+    accounts = access.accounts_of(access.user_of(request))
+    return list(Command.objects.filter(act=row, account__in=accounts).select_related("account").order_by("account__code"))
+
+
+def act_progress(request: HttpRequest, row: Act) -> HttpResponse:
+    return render(request, "console/act.html#progress", progress(row, visible_commands(request, row)))
+
+
+def progress(row: Act, commands: list[Command]) -> dict[str, Any]:
+    unfinished = [c for c in commands if c.status in (CommandStatus.PENDING, CommandStatus.RUNNING)]
+    return {
+        "act": row,
+        "scope_words": strip.scope_words(row.scope, row.scope_key),
+        "accounts": [(c, steps_of(c, row), strip.waiting_step(c) if c in unfinished else "") for c in commands],
+        "is_finished": not unfinished,
+        "now": timezone.now(),
+        "late": not commands,
+    }
+
+
+def steps_of(command: Command, row: Act) -> list[dict[str, Any]]:
+    """The steps with the seconds after the act at which each ended."""
+    found = []
+    for step in command.steps:
+        at = datetime.fromisoformat(step["at"]) if step.get("at") else None
+        found.append({**step, "after": f"+{(at - row.at).total_seconds():.2f} s" if at else ""})
+    return found
+
+
+@require_http_methods(["GET", "POST"])
+def halt(request: HttpRequest) -> HttpResponse:
+    access.require_kill(request)
+    extra = {**kill_page(request), "form_action": reverse("console:halt"), "modes": list(HaltMode)}
+    if request.method == "POST":
+        form = HaltForm(request.POST)
+        if not form.is_valid():
+            return refused_form(request, form, "console/halt.html", extra)
+        scope, mode = form.cleaned_data["at"], HaltMode(form.cleaned_data["mode"])
+        make = lambda: services.halt(scope=scope, mode=mode, reason=form.cleaned_data["reason"], **asked(request))  # noqa: E731
+        return made(request, make, scope)
+    return page(request, drawer(request, "console/halt.html"), look=look_of(request), **extra)
+
+
+@require_http_methods(["GET", "POST"])
+def halt_clear(request: HttpRequest, halt_id: str) -> HttpResponse:
+    row = halt_for(request, halt_id)
+    rights = access.rights_of(access.user_of(request))
+    if request.method == "POST":
+        form = ClearForm(request.POST)
+        if not form.is_valid():
+            return refused_form(request, form, "console/clear.html", clear_page(request, row))
+        make = lambda: services.halt_clear(  # noqa: E731
+            halt=row, **form.cleaned_data, at=timezone.now(), may_clear_latches=rights.may_clear, **asked(request)
+        )
+        return act(
+            request, make, f"Cleared: {strip.scope_words(row.scope, row.scope_key)}. Nothing started by itself; bots are paused."
+        )
+    return page(request, drawer(request, "console/clear.html"), look=look_of(request), **clear_page(request, row))
+
+
+def halt_for(request: HttpRequest, halt_id: str) -> Halt:
+    """An active halt over something this person may see; only traders and risk may look at clearing it."""
+    rights = access.rights_of(access.user_of(request))
+    if not (rights.may_trade or rights.may_clear):
+        access.require_trade(request)
+    row = get_object_or_404(Halt, pk=halt_id)
+    if row.cleared_at is None and all(h.pk != row.pk for h in look_of(request).halts):
+        raise Http404
+    return row
+
+
+def clear_page(request: HttpRequest, row: Halt) -> dict[str, Any]:
+    look = look_of(request)
+    ready_at = row.at + services.clear_hold(row)
+    bots = [bot for bot in look.bots if row.pk in {h.pk for h in look.halts_over(bot)}]
+    return {
+        "halt": row,
+        "scope_words": strip.scope_words(row.scope, row.scope_key),
+        "is_latch": services.is_latch(row),
+        "is_pause": row.cause == HaltCause.PAUSE,
+        "phrase": services.clear_phrase(row),
+        "ready_at": ready_at,
+        "is_ready": look.at >= ready_at,
+        "bots": [bot.code for bot in bots if bot.should_run],
+        "baselines": [(a, look.states.get(a.pk)) for a in look.accounts],
+    }
+
+
+@require_POST
+def alarm_ack(request: HttpRequest, pk: int) -> HttpResponse:
+    access.require_kill(request)
+    accounts = access.accounts_of(access.user_of(request))
+    row = get_object_or_404(Alarm.objects.select_related("account"), pk=pk, account__in=accounts)
+    base = asked(request)
+    return act(request, lambda: services.alarm_ack(alarm=row, by=base["by"], origin=base["origin"]), f"Acknowledged: {row.title}.")
+
+
+# --- the page that asks ------------------------------------------------------------------------------------------------
+
+
+def confirm(
+    request: HttpRequest,
+    question: str,
+    told: list[str],
+    verb: str,
+    *,
+    is_dangerous: bool = False,
+    choices: list[tuple[str, str]] | None = None,
+    name: str = "",
+) -> HttpResponse:
+    """A question with its consequences in words; the button repeats the verb, No has the focus."""
+    return page(
+        request,
+        drawer(request, "console/confirm.html"),
+        look=look_of(request),
+        question=question,
+        told=told,
+        verb=verb,
+        is_dangerous=is_dangerous,
+        choices=choices or [],
+        choice_name=name,
+        form_action=request.path,
+    )

@@ -1,0 +1,56 @@
+"""The Desk: is everything all right?"""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
+
+from execution import selectors
+from tradingdesk.console import access, tour
+from tradingdesk.console.columns import FLEET, SIGNALS, heads
+from tradingdesk.console.page import desk_context, fleet_html, look_of, page, rows_html
+from tradingdesk.people.models import User
+
+#: newest signals on the Desk page
+SIGNALS_SHOWN = 12
+
+
+@require_GET
+def desk(request: HttpRequest) -> HttpResponse:
+    look = look_of(request)
+    user = access.user_of(request)
+    rights = access.rights_of(user)
+    signals = selectors.signals_listed([a.pk for a in look.accounts])[:SIGNALS_SHOWN]
+    return page(
+        request,
+        "console/desk.html",
+        look=look,
+        topic="desk",
+        **desk_context(look),
+        fleet_heads=heads(FLEET),
+        fleet_rows=fleet_html(look, rights),
+        signal_heads=heads(SIGNALS),
+        signal_rows=rows_html(SIGNALS, signals, look, rights),
+        fleet=FLEET,
+        signals=SIGNALS,
+        steps=tour.steps(user, look),
+    )
+
+
+@require_POST
+def tour_dismiss(request: HttpRequest) -> HttpResponse:
+    """Put the "Try this" panel away, or bring it back."""
+    tour.dismiss(access.user_of(request), is_dismissed=request.POST.get("show") != "1")
+    return redirect("console:desk")
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Keep this person's theme."""
+    user = access.user_of(request)
+    if (chosen := request.POST.get("theme", "")) in User.Theme.values:
+        User.objects.filter(pk=user.pk).update(theme=chosen)
+    back = request.POST.get("next", "")
+    return redirect(back if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}) else "console:desk")
