@@ -6,11 +6,12 @@ None of them can open risk: nothing here writes a Command or touches a venue.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from execution.models import Account, Bar, BotLog, Engine, JournalEntry, Snapshot
@@ -22,7 +23,7 @@ SNAPSHOTS_KEPT = 3
 ENGINE_LOST = "engine lost"
 
 
-@shared_task(name="execution.watch")
+@shared_task(name="execution.watch")  # type: ignore[untyped-decorator]
 def watch() -> int:
     """Raise an alarm for each account that should run and that no engine has; take it back when one does. Returns how many."""
     now, lost = timezone.now(), 0
@@ -46,13 +47,13 @@ def watch() -> int:
     return lost
 
 
-@shared_task(name="execution.sessions_clear")
+@shared_task(name="execution.sessions_clear")  # type: ignore[untyped-decorator]
 def sessions_clear() -> None:
     """Remove expired sign-in sessions."""
     call_command("clearsessions")
 
 
-@shared_task(name="execution.retention")
+@shared_task(name="execution.retention")  # type: ignore[untyped-decorator]
 def retention() -> dict[str, int]:
     """Remove what is older than its retention; returns how many rows of each kind."""
     now = timezone.now()
@@ -77,7 +78,7 @@ def journal_prune(account: Account) -> int:
     return _delete(covered)
 
 
-def _delete(rows: QuerySet[Bar] | QuerySet[BotLog] | QuerySet[Engine] | QuerySet[JournalEntry] | QuerySet[Snapshot]) -> int:
+def _delete(rows: QuerySet[Any]) -> int:
     """Delete in chunks, each its own transaction."""
     total = 0
     while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK]):

@@ -105,6 +105,9 @@ def _append(cursor: CursorWrapper, part: Part) -> None:
     account_id, epoch = part.account_id, part.epoch
     _insert(cursor, account_id, epoch, part.entries)
     part.projection.write(cursor)
+    if part.entries:
+        # last, so that the number stands whatever the account's own publication said
+        cursor.execute("UPDATE execution_accountstate SET seq = %s WHERE account_id = %s", [part.entries[-1].seq, account_id])
     if part.image is not None:
         _write_image(cursor, account_id, epoch, part.image)
 

@@ -21,6 +21,7 @@ from execution.core.positions import FillState, PositionState
 from execution.core.state import ENTITIES
 from execution.store.tables import Table, adapter
 from risk.core.book import Halt
+from risk.core.wording import check_as_dict
 from risk.models import Halt as HaltRow
 
 Row = tuple[Any, ...]
@@ -296,7 +297,15 @@ def _signal(r: SignalRecord) -> Row:
     quote = r.quote
     return (
         *(r.decision_id, r.at, r.at, r.market_at, 1, r.bot, r.symbol, r.signal, r.side or "", r.order_class or "", r.ord_type),
-        *(r.reason or "", r.text, r.checks, r.order_qty, r.price, quote.bid if quote else None, quote.ask if quote else None),
+        *(
+            r.reason or "",
+            r.text,
+            [check_as_dict(check) for check in r.checks],
+            r.order_qty,
+            r.price,
+            quote.bid if quote else None,
+            quote.ask if quote else None,
+        ),
         *(r.stop_loss, r.take_profit, r.note, r.settings_version, r.cl_ord_id),
     )
 
