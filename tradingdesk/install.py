@@ -32,7 +32,8 @@ def newer_python() -> None:
         return
     for minor in (14, 13, 12, 11):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        # a shim of a version manager may stand for a Python that is not there
+        if found and subprocess.call([found, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             os.execv(found, [found, *sys.argv])  # noqa: S606
     sys.exit(
         f"tradingdesk needs Python 3.11 or newer; this is {sys.version_info[0]}.{sys.version_info[1]}."
