@@ -114,4 +114,4 @@ def _is_gone(engine: str) -> bool:
 
 
 def _seconds(seconds: float) -> str | float:
-    return f"+{seconds:.3f}" if connection.vendor == "sqlite" else seconds
+    return f"{seconds:+.3f}" if connection.vendor == "sqlite" else seconds

@@ -178,7 +178,15 @@ class Runner:
         self.checklist.note(lines.JOURNAL, True, replayed)
         log.info("the journal is replayed", account=account.code, seq=recovered.desk.seq, took=replayed)
         await asyncio.sleep(self.lease.quiet_s)
-        self._broker = await parts.database.run(open_broker, account)
+        self._broker = open_broker(
+            account.broker,
+            account=account.code,
+            options=account.broker_options,
+            instruments=recovered.settings.instruments,
+            currency=account.currency,
+            starting_cash=account.starting_cash,
+            clock=parts.clock.now,
+        )
         await self._broker.open()
         self.checklist.note(lines.VENUE, True, account.broker)
         self.checklist.note(lines.CLOCK, True, "the venue runs on this machine's clock")
