@@ -7,10 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from execution.brokers.simulated import DatabaseStore, SimulatedBroker
-from execution.core.ports import Broker, capabilities_of
+from execution.core.ports import Broker
 from risk.core.units import Instrument
 
-__all__ = ["capabilities_of", "open_broker"]
+__all__ = ["open_broker"]
 
 
 def open_broker(

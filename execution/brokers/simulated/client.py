@@ -17,7 +17,7 @@ from execution.brokers.simulated.codec import Faults, balance_row, behaviour_of,
 from execution.brokers.simulated.matching import BookOrder, Outcome, Venue, accepted_report, chance
 from execution.brokers.simulated.store import Batch, Store
 from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
-from execution.core.ports import LinkDown, NotSent, Refused, capabilities_of
+from execution.core.ports import VENUES, LinkDown, NotSent, Refused
 from risk.core.units import Instrument, Quote
 from risk.core.verdict import Approved
 
@@ -25,7 +25,7 @@ from risk.core.verdict import Approved
 class SimulatedBroker:
     """One account at the simulated venue. It is shown the market by `on_market`, before anyone decides on it."""
 
-    capabilities = capabilities_of("simulated")
+    capabilities = VENUES["simulated"]
     is_eventually_consistent = False
 
     def __init__(
