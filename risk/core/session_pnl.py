@@ -93,7 +93,7 @@ def record_close(session: SessionPnl, *, gross: Decimal, fee: Decimal, limit: De
     return net < 0
 
 
-def reverse_close(session: SessionPnl, *, gross: Decimal, fee: Decimal, limit: Decimal | None) -> None:
+def reverse(session: SessionPnl, *, gross: Decimal, fee: Decimal, limit: Decimal | None) -> None:
     """Take a booked amount back (a busted fill). Counts stay: they say what was seen. The worst net stays too."""
     _book(session, gross=-gross, fee=-fee, limit=limit)
 
