@@ -43,12 +43,6 @@ class SessionPnl(msgspec.Struct):
     def net(self) -> Decimal:
         return self.realised - self.fees
 
-    @property
-    def win_rate(self) -> float:
-        """Wins among decided closes, 0 to 1; breakevens do not count."""
-        decided = self.wins + self.losses
-        return self.wins / decided if decided else 0.0
-
 
 def session_of(at: datetime, boundaries: Sequence[datetime] = ()) -> tuple[datetime, datetime]:
     """The session `at` lies in, as [start, end). Beyond the known boundaries a session is a UTC day."""

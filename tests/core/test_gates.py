@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -393,17 +391,6 @@ def test_it_has_words_for_every_check() -> None:
             told = check_as_dict(check)
             assert told["detail"].endswith(".")
             assert "{" not in told["detail"]
-
-
-def test_it_is_the_only_place_where_an_approval_is_made() -> None:
-    root = Path(gates.__file__).parents[2]
-    makers = [
-        str(path.relative_to(root))
-        for package in ("risk", "execution", "tradingdesk")
-        for path in (root / package).rglob("*.py")
-        if re.search(r"(?<!class )\bApproved\(", path.read_text())
-    ]
-    assert makers == ["risk/core/gates.py"]
 
 
 # --- laws --------------------------------------------------------------------------------------------------------------
