@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from django.dispatch import Signal
@@ -35,7 +35,8 @@ in_force_asked: Final = Signal()
 
 def settings_in_force(row: Any) -> list[InForce]:
     """Every account that reads this row of settings, and whether its engine took the newest version."""
-    return [found for _, answers in in_force_asked.send(sender=type(row), row=row) for found in answers]
+    answers = cast("list[tuple[Any, list[InForce]]]", in_force_asked.send(sender=type(row), row=row))
+    return [found for _, answer in answers for found in answer]
 
 
 def instrument_value(row: models.Instrument) -> Instrument:

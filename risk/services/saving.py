@@ -76,10 +76,15 @@ def row_delete(row: Any, *, by: str, reason: str, origin: str) -> None:
 def check(problems: Mapping[str, str], *, loosened: list[str], reason: str) -> None:
     """Raise Refused for the problems found, or where a loosening has no reason."""
     found = dict(problems)
-    if loosened and not reason.strip():
-        found["reason"] = f"This loosens {', '.join(loosened)}: say why."
+    if problem := reason_problem(loosened, reason):
+        found["reason"] = problem
     if found:
         raise Refused(found)
+
+
+def reason_problem(loosened: list[str], reason: str) -> str:
+    """The sentence that asks for a reason where a loosening has none; empty where all is well."""
+    return f"This loosens {', '.join(loosened)}: say why." if loosened and not reason.strip() else ""
 
 
 def model_problems(row: models.Model, *, exclude: frozenset[str] = frozenset()) -> dict[str, str]:

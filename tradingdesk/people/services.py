@@ -83,6 +83,14 @@ def user_save(
     return user
 
 
+def user_delete(*, user: User, by: str, reason: str = "", origin: str = "") -> None:
+    """Delete a person. What they did stays in the audit under their name."""
+    key, before = user.username, user_told(user)
+    with transaction.atomic():
+        user.delete()
+        audit.record(by=by, action="delete", model="people.User", key=key, before=before, after=None, reason=reason, origin=origin)
+
+
 def user_record(
     user: User, before: dict[str, Any] | None, *, by: str, reason: str = "", origin: str = "", result: str = ""
 ) -> None:

@@ -1,0 +1,221 @@
+"""A risk officer edits sizing and limits: refused with the reason, saved with the version, audited; nobody else may."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.utils import timezone
+
+from execution.models import Account, AccountState
+from risk.admin import AuditedAdmin
+from risk.core.units import NO_LIMIT
+from risk.models import AccountLimits, AuditEntry, Instrument, RiskProfile, SettingsVersion, SymbolOverride
+from tests.admin.conftest import form_of, sentences
+from tradingdesk.people.models import User
+
+
+def url(profile: RiskProfile) -> str:
+    return f"/admin/risk/riskprofile/{profile.pk}/change/"
+
+
+def post(client: Client, page: str, **changes: Any) -> Any:
+    return client.post(page, form_of(client.get(page)) | changes, follow=True)
+
+
+def test_it_saves_and_says_the_version(profile: RiskProfile, risk_page: Client) -> None:
+    page = post(risk_page, url(profile), margin_per_trade="250")
+    assert "Settings: Paper Crypto v2" in sentences(page)
+    assert RiskProfile.objects.get().margin_per_trade == Decimal(250)
+    entry = AuditEntry.objects.get()
+    assert (entry.by, entry.before, entry.after) == ("bob", {"margin_per_trade": "500"}, {"margin_per_trade": "250"})
+    assert entry.origin.startswith("admin")
+    assert SettingsVersion.objects.filter(account="paper-crypto").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "sentence"),
+    [
+        ("margin_per_trade", "-1", "margin_per_trade must be above 0, was -1."),
+        ("margin_per_trade", "NaN", "margin_per_trade must be a number, was NaN."),
+        ("margin_per_trade", "sNaN", "margin_per_trade must be a number, was NaN."),
+        ("margin_per_trade", "inf", "margin_per_trade cannot be without limit"),
+        ("margin_per_trade", "lots", "is not a number"),
+        ("leverage", "0", "leverage must be at least 1, was 0."),
+        ("qty_max", "0.0001", "below one lot of BTCUSDT"),
+        ("session_loss_limit", "50", "write it as a negative number, like -50"),
+        ("risk_pct", "150", "risk_pct must be at most 100"),
+        ("breaker_losses", "0", "breaker_losses must be at least 1"),
+    ],
+)
+def test_it_refuses_at_the_field(field: str, typed: str, sentence: str, profile: RiskProfile, risk_page: Client) -> None:
+    page = post(risk_page, url(profile), **{field: typed, "reason": "because"})
+    assert sentence in sentences(page).replace("&quot;", "").replace("&#x27;", "'")
+    assert field in page.context["adminform"].form.errors
+    assert not AuditEntry.objects.exists()
+    assert SettingsVersion.objects.count() == 1
+
+
+def test_it_asks_why_and_then_saves(profile: RiskProfile, risk_page: Client) -> None:
+    page = post(risk_page, url(profile), leverage="3")
+    assert "This loosens leverage: say why." in sentences(page)
+    assert RiskProfile.objects.get().leverage == 1
+    post(risk_page, url(profile), leverage="3", reason="hedged")
+    assert RiskProfile.objects.get().leverage == 3
+    assert AuditEntry.objects.get().reason == "hedged"
+
+
+def test_it_refuses_what_someone_changed_meanwhile(profile: RiskProfile, risk_page: Client) -> None:
+    shown = form_of(risk_page.get(url(profile)))
+    post(risk_page, url(profile), qty_max="40")
+    page = risk_page.post(url(profile), shown | {"qty_max": "30"})
+    assert "bob changed this" in sentences(page)
+    assert RiskProfile.objects.get().qty_max == 40
+
+
+def inline(**fields: Any) -> dict[str, Any]:
+    return {
+        "symbols-TOTAL_FORMS": "1",
+        "symbols-INITIAL_FORMS": "0",
+        **{f"symbols-0-{name}": value for name, value in fields.items()},
+    }
+
+
+def test_it_adds_an_override_and_shows_what_it_inherits(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
+    post(risk_page, url(profile), **inline(instrument=btc.pk, margin_per_trade="200"))
+    assert SymbolOverride.objects.get().margin_per_trade == 200
+    page = risk_page.get(url(profile))
+    (form,) = page.context["inline_admin_formsets"][1].formset.initial_forms
+    assert form.fields["leverage"].widget.attrs["placeholder"] == "inherits 1 from profile demo"
+    assert form.fields["is_stop_required"].widget.choices[0] == ("unknown", "inherits yes from profile demo")
+    assert form.fields["naked_policy"].choices[0] == ("", "inherits close_position from profile demo")
+    assert SettingsVersion.objects.order_by("-version")[0].body["profiles"]["demo"]["symbols"]["BTCUSDT"] == {
+        "margin_per_trade": "200"
+    }
+
+
+def test_an_override_inherits_from_its_class_first(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
+    profile.classes.create(asset_class="CRYPTO_SPOT", leverage=Decimal(2))
+    profile.symbols.create(instrument=btc)
+    page = risk_page.get(url(profile))
+    (form,) = page.context["inline_admin_formsets"][1].formset.initial_forms
+    assert form.fields["leverage"].widget.attrs["placeholder"] == "inherits 2 from class CRYPTO_SPOT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"leverage": "0"}, "leverage must be at least 1"),
+        ({"qty_max": "0.0001"}, "below one lot of BTCUSDT"),
+        ({"margin_per_trade": "900"}, "This loosens margin_per_trade: say why."),
+        ({"instrument": "999"}, "Select a valid choice"),
+    ],
+)
+def test_it_refuses_in_an_inline(
+    fields: dict[str, str], sentence: str, profile: RiskProfile, btc: Instrument, risk_page: Client
+) -> None:
+    page = post(risk_page, url(profile), **inline(**({"instrument": btc.pk} | fields)))
+    assert sentence in sentences(page)
+    assert not SymbolOverride.objects.exists()
+
+
+def test_it_deletes_an_override_with_a_reason_only(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
+    override = profile.symbols.create(instrument=btc, leverage=Decimal(1))
+    changes = {f"symbols-0-{name}": value for name, value in {"id": override.pk, "DELETE": "on"}.items()}
+    assert "Deleting an override loosens" in sentences(post(risk_page, url(profile), **changes))
+    post(risk_page, url(profile), **changes, reason="same as the profile")
+    assert not SymbolOverride.objects.exists()
+    assert (AuditEntry.objects.get().action, AuditEntry.objects.get().reason) == ("delete", "same as the profile")
+
+
+def test_it_shows_when_the_engine_took_it(profile: RiskProfile, account: Account, risk_page: Client) -> None:
+    post(risk_page, url(profile), margin_per_trade="250")
+    engines = f"/admin/risk/riskprofile/{profile.pk}/engines/"
+    assert "v2 saved; no engine has taken them yet" in sentences(risk_page.get(engines))
+    AccountState.objects.create(account=account, settings_version=1, settings_applied_at=timezone.now() - timedelta(hours=1))
+    assert "v2 saved; its engine still runs on v1" in sentences(risk_page.get(engines))
+    AccountState.objects.update(settings_version=2, settings_applied_at=timezone.now())
+    page = sentences(risk_page.get(engines))
+    assert "runs on settings v2 since" in page
+    assert "data-waiting" not in page
+    assert "runs on settings v2" in sentences(risk_page.get(url(profile)))
+
+
+def test_it_edits_limits(account: Account, profile: RiskProfile, risk_page: Client) -> None:
+    page = f"/admin/risk/accountlimits/{account.limits.pk}/change/"
+    assert "daily_loss_pct must be at most 100" in sentences(post(risk_page, page, daily_loss_pct="500", reason="x"))
+    assert "This loosens daily_loss_pct: say why." in sentences(post(risk_page, page, daily_loss_pct="none"))
+    post(risk_page, page, daily_loss_pct="2")
+    assert AccountLimits.objects.get().daily_loss_pct == 2
+    assert SettingsVersion.objects.count() == 2
+
+
+def test_deleting_takes_a_reason(profile: RiskProfile, risk_page: Client) -> None:
+    spare = RiskProfile.objects.create(code="spare", name="Spare")
+    page = f"/admin/risk/riskprofile/{spare.pk}/delete/"
+    assert 'name="reason"' in sentences(risk_page.get(page))
+    assert "loosens: say why" in sentences(risk_page.post(page, {"post": "yes"}, follow=True))
+    assert RiskProfile.objects.filter(code="spare").exists()
+    risk_page.post(page, {"post": "yes", "reason": "unused"})
+    assert not RiskProfile.objects.filter(code="spare").exists()
+    assert AuditEntry.objects.get().action == "delete"
+
+
+def test_deleting_many_takes_a_reason_each_audited(profile: RiskProfile, risk_page: Client) -> None:
+    spares = [RiskProfile.objects.create(code=f"spare-{n}", name=f"Spare {n}") for n in range(2)]
+    form = {"action": "delete_selected", "_selected_action": [spare.pk for spare in spares], "post": "yes"}
+    risk_page.post("/admin/risk/riskprofile/", form)
+    assert RiskProfile.objects.count() == 3
+    risk_page.post("/admin/risk/riskprofile/", form | {"reason": "unused"})
+    assert RiskProfile.objects.count() == 1
+    assert AuditEntry.objects.filter(action="delete", reason="unused").count() == 2
+
+
+def test_its_history_is_the_audit(profile: RiskProfile, risk_page: Client) -> None:
+    post(risk_page, url(profile), margin_per_trade="250", reason="calmer")
+    page = sentences(risk_page.get(f"/admin/risk/riskprofile/{profile.pk}/history/"))
+    assert "margin_per_trade 500" in page
+    assert "margin_per_trade 250" in page
+    assert "calmer" in page
+
+
+def test_it_lists_and_shows_what_has_no_limit(profile: RiskProfile, account: Account, risk_page: Client) -> None:
+    AccountLimits.objects.update(daily_loss_pct=NO_LIMIT)
+    RiskProfile.objects.update(qty_max=NO_LIMIT)
+    for path in ("accountlimits", "riskprofile"):
+        assert ">none<" in sentences(risk_page.get(f"/admin/risk/{path}/"))
+    post(risk_page, url(profile), margin_per_trade="250")
+    assert RiskProfile.objects.get().qty_max == NO_LIMIT
+
+
+@pytest.mark.parametrize("name", ["alice", "charlie"])
+@pytest.mark.parametrize("path", ["/admin/", "/admin/risk/riskprofile/"])
+def test_only_staff_enters(path: str, name: str, alice: User, charlie: User, client: Client) -> None:
+    client.force_login({"alice": alice, "charlie": charlie}[name])
+    assert client.get(path).status_code in {302, 403}
+
+
+def test_a_trader_on_the_staff_may_look_and_not_edit(profile: RiskProfile, alice: User, client: Client) -> None:
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    client.force_login(alice)
+    assert client.get(url(profile)).status_code == 200
+    assert client.post(url(profile), {"margin_per_trade": "1"}).status_code == 403
+
+
+def test_the_audit_is_read_only_even_for_a_superuser(profile: RiskProfile, admin_client: Client) -> None:
+    assert admin_client.get("/admin/risk/auditentry/").status_code == 200
+    assert admin_client.get("/admin/risk/auditentry/add/").status_code == 403
+
+
+def test_every_admin_of_the_desk_writes_through_services() -> None:
+    ours = {model: page for model, page in admin.site._registry.items() if model._meta.app_label in {"risk", "execution"}}
+    for model, page in ours.items():
+        assert isinstance(page, AuditedAdmin) or not any(
+            getattr(page, f"has_{verb}_permission").__func__ is getattr(admin.ModelAdmin, f"has_{verb}_permission")
+            for verb in ("add", "change", "delete")
+        ), model
+        assert not page.list_editable
