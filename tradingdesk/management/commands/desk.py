@@ -57,16 +57,20 @@ class Command(BaseCommand):
 
     def _run(self, *, bind: str, port: int, feed: str | None, verbosity: int, **_: Any) -> None:
         url = _url(bind, port)
-        listener = _look(bind, port)
-        _write(feed)
-        folder = Path(settings.VAR_DIR)
-        log = Log(folder / "desk.log", is_verbose=verbosity > 1)
-        valkey = None if settings.GIVEN_REDIS_URL else valkey_socket(folder)
-        record = Record(settings.DESK_FILE, pid=os.getpid(), url=url, valkey_socket=str(valkey or ""))
-        supervisor = Supervisor(
-            _children(listener, url, valkey), stop_order=STOP_ORDER, log=log, record=record, folder=settings.BASE_DIR
-        )
+        with _look(bind, port) as listener:
+            _write(feed)
+            self._supervise(listener, url, is_verbose=verbosity > 1)
 
+    def _supervise(self, listener: socket.socket, url: str, *, is_verbose: bool) -> None:
+        folder: Path = settings.VAR_DIR
+        valkey = None if settings.GIVEN_REDIS_URL else valkey_socket(folder)
+        supervisor = Supervisor(
+            _children(listener, url, valkey),
+            stop_order=STOP_ORDER,
+            log=Log(folder / "desk.log", is_verbose=is_verbose),
+            record=Record(settings.DESK_FILE, pid=os.getpid(), url=url, valkey_socket=str(valkey or "")),
+            folder=settings.BASE_DIR,
+        )
         greeting = _greeting(url)
         connections.close_all()
 
@@ -75,8 +79,7 @@ class Command(BaseCommand):
             self.stdout.write(greeting if is_there else f"The web does not answer: see {folder / 'desk.log'}")
             self.stdout.flush()
 
-        with listener:
-            asyncio.run(supervisor.run(announce=announce))
+        asyncio.run(supervisor.run(announce=announce))
 
 
 def _url(bind: str, port: int) -> str:
@@ -88,12 +91,14 @@ def _url(bind: str, port: int) -> str:
 
 
 def _look(bind: str, port: int) -> socket.socket:
-    """Everything that can fail before a byte is written. What a killed desk left running is ended here: it may hold the port."""
+    """Everything that can be known before a byte is written. What a killed desk left running is ended here: it may hold the port."""
     folder: Path = settings.VAR_DIR
     prepare.folder_require(folder)
     lock = folder / "desk.lock"
     has_lock = lock.exists() and prepare.lock_take(lock)
     survivors_end(settings.DESK_FILE)
+    if not settings.GIVEN_REDIS_URL:
+        valkey_binary()
     listener = prepare.socket_listen(bind, port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not has_lock:
