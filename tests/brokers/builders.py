@@ -111,6 +111,11 @@ class Told:
         seen = await self.until(lambda all_: wanted <= {r.exec_type for r in all_ if r.cl_ord_id == cl_ord_id})
         return [report for report in seen if report.cl_ord_id == cl_ord_id]
 
+    async def rest(self) -> list[Reported]:
+        """Everything, once the venue is closed."""
+        self.reports += [report async for report in self._stream]
+        return self.reports
+
 
 def told(report: Reported) -> tuple[str, str, str]:
     """A report in three words: what happened, how much, at which price."""

@@ -11,7 +11,7 @@ Rules of this file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from hashlib import blake2b
 from typing import Final
@@ -129,16 +129,16 @@ class _Book:
         self.sell_stop = max((o.stop_px for o in stops if o.side is Side.SELL and o.stop_px), default=None)
         self.is_stale = False
 
-    def moves(self, low: Decimal, high: Decimal) -> bool:
-        """True when a market between these prices could do something to an order here."""
+    def moves(self, *, asks: tuple[Decimal, Decimal], bids: tuple[Decimal, Decimal]) -> bool:
+        """True when buys at these prices (lowest, highest) or sells at those could do something to an order here."""
         if self.is_stale:
             self.refresh()
         return (
             self.is_urgent
-            or (self.buy_limit is not None and low <= self.buy_limit)
-            or (self.sell_limit is not None and high >= self.sell_limit)
-            or (self.buy_stop is not None and high >= self.buy_stop)
-            or (self.sell_stop is not None and low <= self.sell_stop)
+            or (self.buy_limit is not None and asks[0] <= self.buy_limit)
+            or (self.sell_limit is not None and bids[1] >= self.sell_limit)
+            or (self.buy_stop is not None and asks[1] >= self.buy_stop)
+            or (self.sell_stop is not None and bids[0] <= self.sell_stop)
         )
 
     def in_turn(self) -> list[BookOrder]:
@@ -294,15 +294,17 @@ class Venue:
                 return None
             book.quote = event
             # on a bar tape this is a bar's close: the bar itself follows, and comes first for orders that were here
-            if not book.orders or book.takes_bars or not book.moves(event.ask, event.bid):
+            if not book.orders or book.takes_bars or not book.moves(asks=(event.ask, event.ask), bids=(event.bid, event.bid)):
                 return None
             return self._match(Turn(book, event.bid, event.ask, event.at, now))
         if isinstance(event, Trade):
-            if not book.orders or not event.price > ZERO or not book.moves(event.price, event.price):
+            prices = (event.price, event.price)
+            if not book.orders or not event.price > ZERO or not book.moves(asks=prices, bids=prices):
                 return None
             return self._match(_turn_of_trade(book, event, now))
         book.takes_bars = True
-        if not book.orders or not book.moves(event.low, event.high):
+        prices = (event.low, event.high)
+        if not book.orders or not book.moves(asks=prices, bids=prices):
             return None
         return self._match_bar(book, event, now)
 
@@ -317,7 +319,7 @@ class Venue:
         for order in book.in_turn():
             if order.is_working and (order.since is None or order.since <= bar.start_at):
                 self._meet_bar(turn, order, bar)
-        if quote := book.quote:
+        if (quote := book.quote) and quote.at >= bar.start_at + timedelta(seconds=bar.interval_s):
             turn.bid, turn.ask, turn.at = quote.bid, quote.ask, quote.at
             self._match(turn)
         return turn.outcome if turn.outcome.orders else None

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -210,7 +211,7 @@ class DatabaseStore:
             group.append(job)
             job = self._next()
         repeated = self._commit(connection, group)
-        self._call(lambda: [write.then(found) for write, found in zip(group, repeated, strict=True)])
+        self._call(partial(_tell, group, repeated))
         return self._queue.get() if job is _NOTHING else job
 
     def _next(self) -> Any:
@@ -286,6 +287,11 @@ class DatabaseStore:
 
 
 _NOTHING: Final = object()
+
+
+def _tell(group: Sequence[_Write], repeated: Sequence[frozenset[str]]) -> None:
+    for write, found in zip(group, repeated, strict=True):
+        write.then(found)
 
 
 class _Columns:
