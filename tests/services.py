@@ -22,12 +22,16 @@ def _valkey_start() -> str:
     path = place / "valkey.sock"
     server = subprocess.Popen(valkey_argv(valkey_binary(), path), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     _running.append((server, place))
+    _wait_for(path, server)
+    return f"unix://{path}"
+
+
+def _wait_for(path: Path, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_S
     while not path.exists():
         if server.poll() is not None or time.monotonic() > deadline:
             raise pytest.UsageError("Valkey did not start.")
         time.sleep(0.01)
-    return f"unix://{path}"
 
 
 @pytest.hookimpl(tryfirst=True)
