@@ -10,29 +10,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
-import msgspec
-
-from execution.core.messages import HOLD, Bar, Decision, SignalKind
+from execution.core.messages import HOLD, Bar, Decision, SignalKind, View
 from risk.core.units import Instrument, Quote, Side
 
 __all__ = ["HOLD", "Bar", "Brain", "Decision", "Quote", "SignalKind", "View", "close", "entry", "plain"]
-
-
-class View(msgspec.Struct, frozen=True):
-    """What a brain may know of its own standing in a symbol."""
-
-    position_qty: Decimal
-    avg_px: Decimal | None
-    #: its entry orders that are pending or working
-    entries_working: int
-    exits_working: int
-    #: code of the last denial for this symbol; empty after an approval
-    last_denial: str
-
-    @property
-    def is_flat(self) -> bool:
-        """No position and nothing on its way to one."""
-        return not self.position_qty and not self.entries_working
 
 
 class Brain(Protocol):

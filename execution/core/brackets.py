@@ -1,13 +1,30 @@
-"""Brackets: the protection an entry owns, sized to what it filled."""
+"""Brackets: the protection an entry owns, sized to what it filled.
+
+Rules of this file.
+1. `wanted()` says what protection the position should have now; `plan()` says what to send so that it has. Nothing else decides it,
+   and every event that touches the entry, a leg or the position asks both again.
+2. A leg that is asked for (PENDING_NEW, PENDING_REPLACE, UNKNOWN) counts as its requested size: it is never sent a second time.
+3. Growing adds a leg for the difference. Shrinking sends the smaller leg first and cancels the larger one when the smaller works:
+   legs only reduce, so having too much for a moment is safe and having too little is not.
+4. A leg that a person took away stays away. A target that the venue will not take is given up; a stop never is.
+5. `covered_qty()` counts only stops the venue has acknowledged. A position that is not covered for `naked_after_ms` is NAKED.
+
+States. PENDING: nothing filled. ARMING: legs on their way. ARMED: what should rest, rests. CLOSING: an exit is on its way, or the
+legs of a closed position are being canceled. CLOSED: over. UNBALANCED: the stop rests, the target does not as it should. NAKED: no
+stop, and time is up. ORPHANED: the position is gone and a leg will not go.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
+from execution.core.orders import OrderState, OrdStatus
 from risk.core.units import ZERO, Side
 
 
@@ -43,9 +60,110 @@ class BracketState(msgspec.Struct, kw_only=True):
     #: a person took this leg away: it is not sent again until re-armed
     is_stop_waived: bool = False
     is_target_waived: bool = False
+    #: since when the stop covers less than `open_qty`
     naked_since: datetime | None = None
+    #: refusals in a row
     stop_tries: int = 0
     target_tries: int = 0
     created_at: datetime
     updated_at: datetime
     text: str = ""
+    #: True once the target was given up: stop only
+    is_target_given_up: bool = False
+    #: True from the NAKED alarm until the position is covered or gone
+    is_naked: bool = False
+
+
+class Leg(StrEnum):
+    STOP = "stop"
+    TARGET = "target"
+
+
+class Wanted(NamedTuple):
+    """What should rest at the venue now."""
+
+    stop_qty: Decimal
+    target_qty: Decimal
+
+
+class Plan(NamedTuple):
+    """What to send for one kind of leg: cancel these, and send one for `send_qty` (zero: none).
+
+    `is_growth` is true when what rests already covers a part, so that the difference may wait a moment for more fills.
+    """
+
+    cancel: Sequence[OrderState]
+    send_qty: Decimal
+    is_growth: bool = False
+
+
+NOTHING = Plan((), ZERO)
+
+
+def wanted(bracket: BracketState) -> Wanted:
+    """What protection the bracket should have now."""
+    qty = bracket.open_qty
+    has_stop = bracket.stop_px is not None and not bracket.is_stop_waived
+    has_target = bracket.target_px is not None and not bracket.is_target_waived and not bracket.is_target_given_up
+    return Wanted(qty if has_stop else ZERO, qty if has_target else ZERO)
+
+
+def plan(legs: Sequence[OrderState], wanted_qty: Decimal) -> Plan:
+    """The difference between what one kind of leg is and should be. `legs` are the working ones, oldest first."""
+    standing = [leg for leg in legs if leg.pending is not OrdStatus.PENDING_CANCEL]
+    if not standing:
+        return Plan((), wanted_qty)
+    if not wanted_qty:
+        return Plan([leg for leg in standing if not leg.is_unknown], ZERO)
+    total = sum((leg.leaves_qty for leg in standing), ZERO)
+    if total == wanted_qty:
+        return NOTHING
+    in_flight = any(not leg.is_resting for leg in standing)
+    if total < wanted_qty:
+        return NOTHING if in_flight else Plan((), wanted_qty - total, is_growth=True)
+    return _shrink(standing, wanted_qty, in_flight=in_flight)
+
+
+def _shrink(standing: Sequence[OrderState], wanted_qty: Decimal, *, in_flight: bool) -> Plan:
+    """Too much rests: keep the newest leg of the right size, else send one and wait until it works."""
+    exact = next((leg for leg in reversed(standing) if leg.is_resting and leg.leaves_qty == wanted_qty), None)
+    if exact is not None:
+        return Plan([leg for leg in standing if leg is not exact and not leg.is_unknown], ZERO)
+    return NOTHING if in_flight else Plan((), wanted_qty)
+
+
+def covered_qty(stops: Sequence[OrderState]) -> Decimal:
+    """How much the stops that the venue has acknowledged cover."""
+    return sum((leg.leaves_qty for leg in stops if leg.is_resting), ZERO)
+
+
+def status_of(
+    bracket: BracketState,
+    *,
+    entry_works: bool,
+    stops: Sequence[OrderState],
+    targets: Sequence[OrderState],
+    exit_works: bool,
+    is_stuck: bool,
+) -> BracketStatus:
+    """The bracket's state, from facts alone."""
+    if not bracket.open_qty:
+        if is_stuck:
+            return BracketStatus.ORPHANED
+        if stops or targets:
+            return BracketStatus.CLOSING
+        if entry_works:
+            return BracketStatus.PENDING
+        return BracketStatus.CLOSED
+    if bracket.is_naked:
+        return BracketStatus.NAKED
+    if exit_works:
+        return BracketStatus.CLOSING
+    want = wanted(bracket)
+    if covered_qty(stops) < want.stop_qty:
+        return BracketStatus.ARMING
+    if bracket.is_target_given_up:
+        return BracketStatus.UNBALANCED
+    if covered_qty(targets) < want.target_qty:
+        return BracketStatus.UNBALANCED if bracket.target_tries else BracketStatus.ARMING
+    return BracketStatus.ARMED

@@ -31,6 +31,7 @@ class BotState(msgspec.Struct, kw_only=True):
     stop_mode: str = ""
     is_warm: bool = False
     placed: int = 0
+    #: kept at zero here: a denial changes nothing, so the store counts them
     denied: int = 0
     last_signal_at: datetime | None = None
     last_approved_at: dict[str, datetime] = {}
@@ -70,6 +71,10 @@ class AccountState(msgspec.Struct, kw_only=True):
     settings_digest: str = ""
     settings_version: int = 0
     settings_applied_at: datetime | None = None
+    #: fees in other currencies, kept apart: they are in no other number
+    fees_other: dict[str, Decimal] = {}
+    #: when the order link came back; a reconciliation begun after it makes the account ready
+    orders_up_at: datetime | None = None
 
 
 class CommandState(msgspec.Struct, kw_only=True):
@@ -84,6 +89,10 @@ class CommandState(msgspec.Struct, kw_only=True):
     #: ids the command waits for, per step name
     waiting: dict[str, list[str]] = {}
     query_id: str = ""
+    #: the venue's answer counts when it was asked at or after this seq
+    needed_seq: int = 0
+    #: fills that came while the command ran, in words
+    fills: list[str] = []
 
 
 class AlarmState(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,6 +72,23 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 HOLD = Decision(signal=SignalKind.HOLD)
 
 
+class View(msgspec.Struct, frozen=True):
+    """What a brain may know of its own standing in a symbol."""
+
+    position_qty: Decimal
+    avg_px: Decimal | None
+    #: its entry orders that are pending or working
+    entries_working: int
+    exits_working: int
+    #: code of the last denial for this symbol; empty after an approval
+    last_denial: str
+
+    @property
+    def is_flat(self) -> bool:
+        """No position and nothing on its way to one."""
+        return not self.position_qty and not self.entries_working
+
+
 # --- settings ----------------------------------------------------------------------------------------------------------
 
 
@@ -215,7 +232,7 @@ class Step(msgspec.Struct):
 
 
 class ExecType(StrEnum):
-    """What a venue report says happened. NEVER_ARRIVED and SEND_* are our own conclusions, kept in the same table."""
+    """What a venue report says happened, in FIX's words. The last four are our own conclusions, kept in the same table."""
 
     NEW = "NEW"
     TRADE = "TRADE"
@@ -228,6 +245,16 @@ class ExecType(StrEnum):
     TRADE_CANCEL = "TRADE_CANCEL"
     TRADE_CORRECT = "TRADE_CORRECT"
     STATUS = "STATUS"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    PENDING_REPLACE = "PENDING_REPLACE"
+    #: nothing was written to the venue
+    NOT_SENT = "NOT_SENT"
+    #: the venue refused the request with a final code
+    SEND_REFUSED = "SEND_REFUSED"
+    #: the request was written and its answer is lost
+    SEND_UNKNOWN = "SEND_UNKNOWN"
+    #: asked twice, the venue has never heard of it
+    NEVER_ARRIVED = "NEVER_ARRIVED"
 
 
 class SendOutcome(StrEnum):

@@ -1,13 +1,30 @@
-"""The order machine. State is facts; `ord_status` is derived from them by FIX precedence."""
+"""The order machine: what the venue says, and what we then believe of an order.
+
+Rules of this file.
+1. Everything that changes our belief about an order is a row of TRANSITIONS. What is not in it raises an alarm and changes nothing.
+2. State is facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`. `ord_status` is derived from them, never stored.
+3. A fill moves money, so it is always booked: before the acknowledgement, after a cancel, after a reject. The status becomes FILLED
+   only at the full quantity. A repeated `exec_id` changes nothing; `cum_qty` never decreases.
+4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath and fall back to it when refused.
+5. UNKNOWN covers those: an order whose send was not answered may work or may not exist, and keeps its reservation until we know.
+6. Our own conclusions (NOT_SENT, NEVER_ARRIVED) may be wrong, so a later word of the venue revives the order. A venue's final
+   word is not undone by an older one that arrives late.
+
+Theory of operation. `reports.py` looks up the row, and calls the function of its Move here on the order. This file knows one order
+and no desk: positions, brackets and alarms follow from what the functions return.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
+from execution.core.messages import ExecType
 from risk.core.units import ZERO, OrdType, Side, TimeInForce
 from risk.core.verdict import OrderClass
 
@@ -77,10 +94,29 @@ class OrderState(msgspec.Struct, kw_only=True):
     text: str = ""
     exec_ids: list[str] = []
     cancel_asked_by: str = ""
+    #: the order_qty a replace asked for
+    pending_qty: Decimal | None = None
+    #: how often the venue was asked about it, or asked to cancel it, since it last answered
+    tries: int = 0
+    #: when the venue first said, asked late enough to count, that it does not know the order
+    absent_at: datetime | None = None
+
+    @property
+    def ord_status(self) -> OrdStatus:
+        """By FIX precedence: done, then what covers the status beneath, then the status beneath."""
+        if self.done is not None:
+            return self.done
+        if self.is_unknown:
+            return OrdStatus.UNKNOWN
+        if self.pending is not None:
+            return self.pending
+        if self.cum_qty:
+            return OrdStatus.PARTIALLY_FILLED
+        return OrdStatus.NEW if self.is_accepted else OrdStatus.PENDING_NEW
 
     @property
     def leaves_qty(self) -> Decimal:
-        return ZERO if self.done else self.order_qty - self.cum_qty
+        return ZERO if self.done else max(self.order_qty - self.cum_qty, ZERO)
 
     @property
     def avg_px(self) -> Decimal | None:
@@ -90,3 +126,173 @@ class OrderState(msgspec.Struct, kw_only=True):
     def is_working(self) -> bool:
         """True while the venue may still fill it, as far as we know."""
         return self.done is None
+
+    @property
+    def is_resting(self) -> bool:
+        """True when the venue has said that it works and nobody asked to take it away."""
+        return self.done is None and self.is_accepted and not self.is_unknown and self.pending is not OrdStatus.PENDING_CANCEL
+
+    @property
+    def is_protective(self) -> bool:
+        return self.order_class is OrderClass.PROTECTION
+
+
+# --- the table ---------------------------------------------------------------------------------------------------------
+
+
+class Move(StrEnum):
+    """What happens to an order. The words are those of the diagram."""
+
+    ACCEPT = "works at the venue"
+    BOOK = "book the fill"
+    END = "over"
+    ASK = "request sent"
+    FALL_BACK = "request refused"
+    RESIZE = "resized"
+    LOSE = "answer lost"
+    REVIVE = "was alive after all"
+    COMPARE = "compare quantities"
+    LATE = "old news"
+
+
+_DONE: Final = (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED)
+_LIVE: Final = (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
+_ASKED: Final = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
+_UNANSWERED: Final = (OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN)
+_OPEN: Final = (*_UNANSWERED, *_LIVE, *_ASKED)
+
+
+def _rows(exec_type: ExecType, *moves: tuple[Iterable[OrdStatus], Move]) -> dict[tuple[OrdStatus, ExecType], Move]:
+    return {(status, exec_type): move for statuses, move in moves for status in statuses}
+
+
+TRANSITIONS: Final[Mapping[tuple[OrdStatus, ExecType], Move]] = {
+    **_rows(
+        ExecType.NEW,
+        ((*_UNANSWERED, *_ASKED), Move.ACCEPT),
+        ((*_LIVE, OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.EXPIRED), Move.LATE),
+        ((OrdStatus.REJECTED,), Move.REVIVE),
+    ),
+    **_rows(ExecType.TRADE, ((*_OPEN, *_DONE), Move.BOOK)),
+    **_rows(ExecType.CANCELED, (_OPEN, Move.END), (_DONE, Move.LATE)),
+    **_rows(ExecType.EXPIRED, (_OPEN, Move.END), (_DONE, Move.LATE)),
+    **_rows(
+        ExecType.REJECTED,
+        ((*_UNANSWERED, OrdStatus.NEW, OrdStatus.PENDING_CANCEL), Move.END),
+        ((OrdStatus.REJECTED,), Move.LATE),
+    ),
+    **_rows(
+        ExecType.PENDING_CANCEL,
+        ((*_UNANSWERED, *_LIVE, OrdStatus.PENDING_REPLACE), Move.ASK),
+        ((OrdStatus.PENDING_CANCEL, *_DONE), Move.LATE),
+    ),
+    **_rows(ExecType.PENDING_REPLACE, (_LIVE, Move.ASK), ((*_ASKED, *_DONE), Move.LATE)),
+    **_rows(
+        ExecType.CANCEL_REJECTED, ((OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)
+    ),
+    **_rows(ExecType.REPLACED, ((OrdStatus.PENDING_REPLACE,), Move.RESIZE)),
+    **_rows(ExecType.REPLACE_REJECTED, ((OrdStatus.PENDING_REPLACE,), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)),
+    **_rows(ExecType.STATUS, ((*_OPEN, *_DONE), Move.COMPARE)),
+    **_rows(ExecType.NOT_SENT, ((OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL), Move.END), ((OrdStatus.REJECTED,), Move.LATE)),
+    **_rows(ExecType.SEND_REFUSED, ((*_UNANSWERED, OrdStatus.PENDING_CANCEL), Move.END), ((OrdStatus.REJECTED,), Move.LATE)),
+    **_rows(
+        ExecType.SEND_UNKNOWN,
+        ((OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL), Move.LOSE),
+        ((*_LIVE, *_DONE, OrdStatus.UNKNOWN, OrdStatus.PENDING_REPLACE), Move.LATE),
+    ),
+    **_rows(ExecType.NEVER_ARRIVED, ((OrdStatus.UNKNOWN,), Move.END)),
+}
+
+#: what an END leaves behind
+_ENDS: Final[Mapping[ExecType, OrdStatus]] = {
+    ExecType.CANCELED: OrdStatus.CANCELED,
+    ExecType.EXPIRED: OrdStatus.EXPIRED,
+    ExecType.REJECTED: OrdStatus.REJECTED,
+    ExecType.NOT_SENT: OrdStatus.REJECTED,
+    ExecType.SEND_REFUSED: OrdStatus.REJECTED,
+    ExecType.NEVER_ARRIVED: OrdStatus.REJECTED,
+}
+
+#: the ends that are our own conclusion and that a word of the venue undoes
+_OURS: Final = frozenset({ExecType.NOT_SENT.value, ExecType.NEVER_ARRIVED.value})
+
+
+# --- the moves ---------------------------------------------------------------------------------------------------------
+
+
+def accept(order: OrderState, *, at: datetime, order_id: str) -> None:
+    """The venue works the order: whatever was unknown about it is known now."""
+    if order.is_unknown:
+        order.is_unknown = False
+        order.tries = 0
+    order.absent_at = None
+    order.order_id = order_id or order.order_id
+    if not order.is_accepted:
+        order.is_accepted = True
+        order.accepted_at = at
+
+
+def end(order: OrderState, exec_type: ExecType, *, at: datetime, text: str) -> None:
+    """The order is over. What filled stays filled."""
+    order.done = OrdStatus.FILLED if order.cum_qty >= order.order_qty else _ENDS[exec_type]
+    order.done_at = at
+    order.pending = order.pending_since = order.pending_qty = None
+    order.is_unknown = False
+    order.text = text or order.text
+    if order.done is OrdStatus.REJECTED:
+        order.ord_rej_reason = exec_type.value
+
+
+def ask(order: OrderState, pending: OrdStatus, *, at: datetime, by: str = "", qty: Decimal | None = None) -> None:
+    """A cancel or replace is on its way; the status beneath is kept."""
+    order.pending = pending
+    order.pending_since = at
+    order.pending_qty = qty
+    order.cancel_asked_by = by or order.cancel_asked_by
+
+
+def fall_back(order: OrderState, *, text: str) -> None:
+    """The request was refused: the status beneath shows again."""
+    order.pending = order.pending_since = order.pending_qty = None
+    order.text = text or order.text
+
+
+def resize(order: OrderState) -> None:
+    """The replace was done."""
+    if order.pending_qty is not None:
+        order.order_qty = order.pending_qty
+    order.pending = order.pending_since = order.pending_qty = None
+
+
+def lose(order: OrderState) -> None:
+    """The answer to the send is lost: it may work, it may not exist."""
+    order.is_unknown = True
+
+
+def is_our_conclusion(order: OrderState) -> bool:
+    """Whether the order is over only because we concluded so."""
+    return order.done is OrdStatus.REJECTED and order.ord_rej_reason in _OURS
+
+
+def revive(order: OrderState) -> None:
+    """The venue speaks of an order that we thought never reached it: it is alive, with its reservation."""
+    order.done = order.done_at = None
+    order.ord_rej_reason = ""
+    order.absent_at = None
+
+
+def book(order: OrderState, *, exec_id: str, qty: Decimal, px: Decimal, at: datetime, order_id: str = "") -> Decimal:
+    """Book a fill not booked before; returns how far it overfills the order (zero as a rule)."""
+    before = order.cum_qty
+    order.exec_ids.append(exec_id)
+    order.cum_qty += qty
+    order.cum_cost += qty * px
+    if order.done is None:
+        accept(order, at=at, order_id=order_id)
+    if order.cum_qty >= order.order_qty and order.done is not OrdStatus.FILLED:
+        order.done = OrdStatus.FILLED
+        order.done_at = at
+        order.pending = order.pending_since = order.pending_qty = None
+        order.is_unknown = False
+        order.ord_rej_reason = ""
+    return max(order.cum_qty - max(order.order_qty, before), ZERO)

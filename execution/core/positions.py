@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from risk.core.units import ZERO, Side
+from risk.core.units import ONE, ZERO, Side
 
 
 class PositionState(msgspec.Struct, kw_only=True):
@@ -17,7 +17,7 @@ class PositionState(msgspec.Struct, kw_only=True):
     bot: str
     qty: Decimal = ZERO
     cost: Decimal = ZERO
-    contract_value: Decimal = Decimal(1)
+    contract_value: Decimal = ONE
     #: gross of fees, since the position row exists
     realised: Decimal = ZERO
     fees: Decimal = ZERO
@@ -25,6 +25,8 @@ class PositionState(msgspec.Struct, kw_only=True):
     marked_at: datetime | None = None
     opened_at: datetime | None = None
     updated_at: datetime | None = None
+    #: entry orders that built the open part
+    entries: int = 0
 
     @property
     def avg_px(self) -> Decimal | None:
@@ -35,6 +37,16 @@ class PositionState(msgspec.Struct, kw_only=True):
         if not self.qty or self.mark is None:
             return ZERO
         return (self.qty * self.mark - self.cost) * self.contract_value
+
+    @property
+    def value(self) -> Decimal:
+        """What it is worth at its mark; at its cost while it has none."""
+        return (self.cost if self.mark is None else self.qty * self.mark) * self.contract_value
+
+    @property
+    def closing_side(self) -> Side:
+        """The side of an order that reduces it."""
+        return Side.SELL if self.qty > 0 else Side.BUY
 
 
 class FillState(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,139 @@
+"""The account's own numbers: cash, equity, the day, and the two latches that a loss sets.
+
+Rules of this file.
+1. Equity is cash plus what is open, at marks. It is computed after every event that moved money or a mark, never refetched.
+2. A day begins at midnight UTC, at the first event after it or at its timer. Its baseline is the equity of that moment.
+3. Daily loss and drawdown trip at the limit and latch a REDUCE_ONLY halt on the account: brains may still reduce, nothing adds.
+   A person clears it, and that re-sets the baseline it tripped on; the answer says so.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Final
+
+from execution.core import pnl
+from execution.core.halts import clear, latch
+from execution.core.messages import Marked, SettingsChanged
+from execution.core.turn import Turn
+from risk.core import circuit_breaker, session_pnl
+from risk.core.portfolio import has_fallen
+from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import HaltCause, HaltMode
+from risk.core.wording import number
+
+DAY: Final = "day"
+
+
+def settings_changed(turn: Turn, event: SettingsChanged) -> None:
+    """New settings are in force at once: what they trip trips now, what they release is released now."""
+    state, account, settings = turn.state, turn.state.account, event.settings
+    if account.day_start_at is None:
+        account.cash = settings.starting_cash
+    state.settings = settings
+    account.settings_digest = settings.digest
+    account.settings_version = settings.version
+    account.settings_applied_at = turn.at
+    turn.index.settings_changed()
+    for code in settings.bots:
+        if code not in state.bots:
+            turn.touch("bot", code, turn.bot(code))
+    for symbol, held in state.symbols.items():
+        values = turn.index.effective(turn.index.owner(symbol), symbol).values
+        session_pnl.reevaluate(held.session, limit=values.session_loss_limit)
+        circuit_breaker.reevaluate(
+            held.breaker,
+            at=turn.at,
+            limit=values.breaker_losses,
+            window_s=values.breaker_window_s,
+            cooldown_s=values.breaker_cooldown_s,
+        )
+        turn.touch("symbol", symbol, held)
+    turn.touch_account()
+    turn.is_money_moved = True
+
+
+def marked(turn: Turn, event: Marked) -> None:
+    """New marks. A price that is not a positive number is no mark: the old one ages until it stops entries."""
+    for mark in event.marks:
+        position = turn.state.positions.get(mark.symbol)
+        if position is None or not mark.price.is_finite() or mark.price <= 0:
+            continue
+        position.mark, position.marked_at = mark.price, mark.at
+        turn.index.position_changed(mark.symbol)
+        if position.qty:
+            turn.touch("position", mark.symbol, position)
+            turn.is_money_moved = True
+
+
+def settle(turn: Turn) -> None:
+    """After money moved or midnight passed: equity, baselines, latches."""
+    account, settings = turn.state.account, turn.state.settings
+    if settings is None:
+        return
+    before = account.equity
+    account.equity = pnl.equity(account.cash, turn.state.positions.values(), settings.instruments)
+    if account.day_end_at is None or turn.at >= account.day_end_at:
+        _begin_day(turn)
+    account.peak_equity = max(account.peak_equity, account.equity)
+    if account.equity != before:
+        turn.touch_account()
+    _latch_losses(turn)
+
+
+def _begin_day(turn: Turn) -> None:
+    account = turn.state.account
+    account.day_start_at = turn.at
+    account.day_end_at = next_midnight(turn.at)
+    account.day_start_equity = account.equity
+    turn.wake_at(DAY, account.day_end_at)
+    turn.touch_account()
+    if turn.settings is not None and turn.settings.limits.resume_at_rollover:
+        for halt in [h for h in turn.state.halts.values() if h.cause is HaltCause.DAILY_LOSS]:
+            clear(turn, halt)
+
+
+def _latch_losses(turn: Turn) -> None:
+    account, settings = turn.state.account, turn.state.settings
+    assert settings is not None, "settle() looked"
+    limits = settings.limits
+    _latch_loss(turn, HaltCause.DAILY_LOSS, account.day_start_equity, limits.daily_loss_pct, "the day's opening")
+    _latch_loss(turn, HaltCause.DRAWDOWN, account.peak_equity, limits.drawdown_pct, "its peak")
+
+
+def _latch_loss(turn: Turn, cause: HaltCause, base: Decimal, pct: Decimal | None, of: str) -> None:
+    account = turn.state.account
+    if pct is None or not has_fallen(account.equity, base, pct):
+        return
+    if any(halt.cause is cause for halt in turn.state.halts.values()):
+        return
+    word = cause.value.lower().replace("_", " ")
+    reason = f"Equity {number(account.equity)} has fallen {number(pct)} % or more below {of}, {number(base)}."
+    latch(turn, Scope(ScopeKind.ACCOUNT, account.account), HaltMode.REDUCE_ONLY, cause, reason)
+    turn.alarm(
+        f"halt:{cause.value}",
+        priority=1,
+        title=f"{word.capitalize()} limit reached",
+        cause=reason,
+        consequence="The account is reduce-only; working entries are being canceled; stops stay.",
+        to_do="Look at what lost; risk clears the halt, which starts a new baseline.",
+    )
+
+
+def rebase(turn: Turn, cause: HaltCause) -> str:
+    """Start the baseline of a cleared latch anew; returns the sentence that says so, empty for other causes."""
+    account = turn.state.account
+    if cause is HaltCause.DAILY_LOSS:
+        account.day_start_equity = account.equity
+        turn.touch_account()
+        return f" The day's loss counts from {number(account.equity)} now."
+    if cause is HaltCause.DRAWDOWN:
+        account.peak_equity = account.equity
+        turn.touch_account()
+        return f" The drawdown counts from {number(account.equity)} now."
+    return ""
+
+
+def next_midnight(at: datetime) -> datetime:
+    return datetime.combine(at.astimezone(UTC).date() + timedelta(days=1), time(), UTC)

@@ -1,0 +1,222 @@
+"""The Desk: the pure aggregate that runs one account. One door in, `handle(event)`; effects out; a digest of everything that passed.
+
+Rules of this file.
+1. No clock, no chance, no input or output: the same events give the same effects, bit for bit, in every process.
+2. An event that changes the Desk gets the next `seq` and moves the digest; one that changes nothing does neither. A denied decision
+   changes nothing, and its only effect is the Signal to be recorded.
+3. After the event did its own work, the symbols it touched get their protection, kills their progress, the account its equity and
+   latches, and every changed entity leaves once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+from execution.core import account, commands, conditions, decisions, halts, kills, protection, recovery, reports
+from execution.core.controls import AccountState, BotStatus
+from execution.core.messages import (
+    BotChanged,
+    Commanded,
+    Decided,
+    Effect,
+    Event,
+    HaltsLoaded,
+    LinkChanged,
+    Marked,
+    OrderFound,
+    Reconciled,
+    Reported,
+    SendFailed,
+    SettingsChanged,
+    Started,
+    Touched,
+    View,
+    Woke,
+)
+from execution.core.orders import Purpose
+from execution.core.state import DeskState
+from execution.core.turn import ENCODER, Index, Turn
+from risk.core.units import Scope, ScopeKind, use_decimal_context
+from risk.core.verdict import HaltCause, HaltMode
+
+
+class Desk:
+    """One account's Desk. `state` is the Desk's own: read it, never write to it."""
+
+    def __init__(self, state: DeskState) -> None:
+        use_decimal_context()
+        self.state = state
+        self._index = Index(state)
+        #: last denial per bot and symbol: a brain may see it, and no state depends on it
+        self._denials: dict[tuple[str, str], str] = {}
+
+    @classmethod
+    def new(cls, account: str) -> Desk:
+        """A Desk without history."""
+        return cls(DeskState(account=AccountState(account=account)))
+
+    @property
+    def seq(self) -> int:
+        """How many events changed this Desk."""
+        return self.state.seq
+
+    def digest(self) -> bytes:
+        """What every event and effect so far comes to, in 32 bytes."""
+        return self.state.digest
+
+    def handle(self, event: Event) -> tuple[Effect, ...]:
+        """Handle one event. Whatever this raises is a defect: the Desk must then be thrown away and rebuilt from its journal."""
+        turn = Turn(self.state, self._index, event.at)
+        if isinstance(event, Decided):
+            denied = decisions.decided(turn, event)
+            if denied is not None:
+                self._denials[event.bot, event.symbol] = denied.reason.value
+                return decisions.denial_published(turn, event, denied)
+            self._denials.pop((event.bot, event.symbol), None)
+        else:
+            _HANDLERS[type(event)](turn, event)
+        if not turn.is_changed:
+            return ()
+        _settle(turn)
+        return self._commit(turn, event)
+
+    def view(self, bot: str, symbol: str) -> View:
+        """What a brain may know of its standing in a symbol."""
+        position = self.state.positions.get(symbol)
+        working = [order for order in self._index.orders_of(symbol) if order.bot == bot]
+        return View(
+            position_qty=self._turnless_qty(symbol),
+            avg_px=position.avg_px if position is not None else None,
+            entries_working=sum(order.purpose is Purpose.ENTRY for order in working),
+            exits_working=sum(order.purpose is Purpose.EXIT for order in working),
+            last_denial=self._denials.get((bot, symbol), ""),
+        )
+
+    def _turnless_qty(self, symbol: str) -> Any:
+        return Turn(self.state, self._index, self.state.at).qty(symbol)  # type: ignore[arg-type]
+
+    def _commit(self, turn: Turn, event: Event) -> tuple[Effect, ...]:
+        state = self.state
+        state.seq += 1
+        state.at = event.at
+        if state.account is turn.changed.get(("account", state.account.account)):
+            state.account.seq = state.seq
+        effects = turn.close()
+        digest = blake2b(state.digest, digest_size=32)
+        digest.update(ENCODER.encode(event))
+        digest.update(ENCODER.encode(effects))
+        state.digest = digest.digest()
+        return effects
+
+
+def _settle(turn: Turn) -> None:
+    """What follows from any change."""
+    while turn.dirty:
+        symbol = next(iter(turn.dirty))
+        del turn.dirty[symbol]
+        protection.protect(turn, symbol)
+    if turn.state.commands:
+        kills.orders_moved(turn)
+    if any(bot.status is BotStatus.STOPPING for bot in turn.state.bots.values()):
+        commands.stopping(turn)
+    if turn.is_money_moved:
+        account.settle(turn)
+
+
+# --- one function per event that has no file of its own ----------------------------------------------------------------------
+
+
+def _halts_loaded(turn: Turn, event: HaltsLoaded) -> None:
+    """Halts that stand in the database and not here: the more restrictive of both wins."""
+    for halt in event.halts:
+        held = turn.state.halts.get(halt.halt_id)
+        if held is None or (held.mode is HaltMode.REDUCE_ONLY and halt.mode is HaltMode.HALTED):
+            halts.impose(turn, halt)
+
+
+def _bot_changed(turn: Turn, event: BotChanged) -> None:
+    """The runner's word on a brain. One that raised again and again is stopped, and its bot halted."""
+    bot = turn.bot(event.bot)
+    if not event.errors:
+        if bot.is_warm == event.is_warm:
+            return
+        bot.is_warm = event.is_warm
+        if bot.status in (BotStatus.WARMING, BotStatus.RUNNING):
+            bot.status = BotStatus.RUNNING if event.is_warm else BotStatus.WARMING
+        bot.text = event.text
+        turn.touch("bot", bot.code, bot)
+        return
+    bot.is_warm = False
+    bot.status = BotStatus.STOPPED
+    bot.text = event.text
+    turn.touch("bot", bot.code, bot)
+    reason = f"The brain raised {event.errors} times in a row: {event.text}"
+    halts.latch(turn, Scope(ScopeKind.BOT, bot.code), HaltMode.REDUCE_ONLY, HaltCause.BRAIN_ERRORS, reason)
+
+
+def _touched(turn: Turn, event: Touched) -> None:
+    """A watch fired; it is gone until it is set again."""
+    if turn.state.watches.pop(event.watch_id, None) is not None:
+        turn.is_changed = True
+
+
+def _woke(turn: Turn, event: Woke) -> None:
+    """A timer: early ones were set anew meanwhile, unknown ones are old news."""
+    due_at = turn.state.timers.get(event.timer)
+    if due_at is None or turn.at < due_at:
+        return
+    turn.sleep(event.timer)
+    name, _, rest = event.timer.partition(":")
+    _TIMERS[name](turn, rest)
+
+
+def _leg_due(turn: Turn, rest: str) -> None:
+    """A refused leg may be tried again."""
+    bracket = turn.state.brackets.get(rest.partition(":")[2])
+    if bracket is not None:
+        turn.dirty[bracket.symbol] = None
+
+
+def _grow_due(turn: Turn, rest: str) -> None:
+    """The pause for more fills is over."""
+    turn.grown.add(rest)
+    _leg_due(turn, rest)
+
+
+def _day_due(turn: Turn, _: str) -> None:
+    turn.is_money_moved = True
+
+
+_TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
+    "answers": lambda turn, _: recovery.answers_due(turn),
+    "cancel": recovery.cancel_due,
+    "close": protection.close_due,
+    "day": _day_due,
+    "grow": _grow_due,
+    "health": conditions.health_due,
+    "leg": _leg_due,
+    "naked": protection.naked_due,
+    "park": reports.parked_due,
+    "query": recovery.query_due,
+    "reconcile": lambda turn, _: recovery.reconcile_due(turn),
+    "ttl": decisions.ttl_due,
+    "verify": kills.verify_due,
+}
+
+_HANDLERS: Final[Mapping[type[Any], Callable[[Turn, Any], None]]] = {
+    Started: recovery.started,
+    Reported: reports.reported,
+    SendFailed: reports.send_failed,
+    Commanded: commands.commanded,
+    HaltsLoaded: _halts_loaded,
+    Marked: account.marked,
+    Touched: _touched,
+    Woke: _woke,
+    Reconciled: recovery.reconciled,
+    OrderFound: recovery.order_found,
+    LinkChanged: conditions.link_changed,
+    SettingsChanged: account.settings_changed,
+    BotChanged: _bot_changed,
+}

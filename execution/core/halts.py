@@ -1,0 +1,94 @@
+"""Halts: latched restrictions at a scope, and the bots that stand under them.
+
+Each scope latches on its own; trading resumes only when all are clear. Every halt takes away the entries it covers, because a
+resting entry would add risk the moment it fills; protective legs are never touched by one. Clearing starts nothing.
+"""
+
+from __future__ import annotations
+
+from execution.core.controls import BotState, BotStatus
+from execution.core.sending import cancel_entries
+from execution.core.turn import Turn
+from risk.core.book import Halt
+from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import HaltCause, HaltMode
+
+DESK = "the desk"
+
+
+def impose(turn: Turn, halt: Halt) -> int:
+    """Put a halt in force. Returns how many working entries are being canceled for it."""
+    turn.state.halts[halt.halt_id] = halt
+    turn.touch("halt", halt.halt_id, halt)
+    return cancel_entries(turn, halt.scope, by=halt.by)
+
+
+def latch(turn: Turn, scope: Scope, mode: HaltMode, cause: HaltCause, reason: str) -> Halt:
+    """A halt the desk sets by itself."""
+    halt = Halt(
+        halt_id=f"{turn.state.account.account}-{cause.value.lower()}-{turn.state.epoch}{turn.state.seq + 1}-{len(turn.state.halts)}",
+        scope=scope,
+        mode=mode,
+        cause=cause,
+        reason=reason,
+        by=DESK,
+        at=turn.at,
+    )
+    impose(turn, halt)
+    return halt
+
+
+def clear(turn: Turn, halt: Halt) -> None:
+    """Take a halt away. What it stopped stays stopped."""
+    del turn.state.halts[halt.halt_id]
+    turn.changed.pop(("halt", halt.halt_id), None)
+    turn.touch("halt_cleared", halt.halt_id, halt)
+    if not any(other.cause is halt.cause for other in turn.state.halts.values()):
+        turn.clear_alarm(f"halt:{halt.cause.value}")
+
+
+def over(turn: Turn, *, bot: str, symbol: str) -> list[Halt]:
+    """The halts that cover a bot and symbol."""
+    return [halt for halt in turn.state.halts.values() if turn.in_scope(halt.scope, bot=bot, symbol=symbol)]
+
+
+def over_bot(turn: Turn, code: str) -> list[Halt]:
+    """The halts that cover everything a bot does: those of the firm, the account and the bot itself."""
+    return [halt for halt in turn.state.halts.values() if turn.in_scope(halt.scope, bot=code, symbol="")]
+
+
+def bots_in(turn: Turn, scope: Scope) -> list[BotState]:
+    """The bots a scope touches; for an instrument those that trade it."""
+    return [bot for code, bot in sorted(turn.state.bots.items()) if _is_in(turn, scope, code)]
+
+
+def _is_in(turn: Turn, scope: Scope, code: str) -> bool:
+    if scope.kind is ScopeKind.INSTRUMENT:
+        return scope.key in turn.index.symbols.get(code, ())
+    return turn.in_scope(scope, bot=code, symbol="")
+
+
+def pause_what_ran(turn: Turn, scope: Scope, *, by: str, reason: str) -> list[BotState]:
+    """After a clear: bots that run come back paused, each under a halt of its own that Start takes away."""
+    paused = [bot for bot in bots_in(turn, scope) if bot.status is not BotStatus.STOPPED]
+    for bot in paused:
+        bot.ran_before_halt = True
+        turn.touch("bot", bot.code, bot)
+        if not pauses_of(turn, bot.code):
+            halt = Halt(
+                halt_id=f"{bot.code}-pause-{turn.state.epoch}{turn.state.seq + 1}",
+                scope=Scope(ScopeKind.BOT, bot.code),
+                mode=HaltMode.REDUCE_ONLY,
+                cause=HaltCause.PAUSE,
+                reason=reason,
+                by=by,
+                at=turn.at,
+            )
+            impose(turn, halt)
+    return paused
+
+
+def pauses_of(turn: Turn, code: str) -> list[Halt]:
+    """The pauses of one bot itself."""
+    scope = Scope(ScopeKind.BOT, code)
+    return [halt for halt in turn.state.halts.values() if halt.cause is HaltCause.PAUSE and halt.scope == scope]

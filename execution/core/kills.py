@@ -1,0 +1,417 @@
+"""Kill and flatten: the long commands, finished when the venue says so.
+
+Rules of this file.
+1. Steps: gates closed → unsent dropped → cancels sent → confirmed → (flatten per symbol) → verified. Each is timed, and the answer
+   goes out each time one moves.
+2. `cancel` takes every order that does not protect; `cancel_all` takes protection too, and says so; `cancel+flatten` then closes.
+3. Verified means: a question begun after the last confirmation was answered, and the answer shows no order in scope but protective
+   legs that stay, and, for a flatten, no position. Nothing of ours in scope is unsent, pending or UNKNOWN.
+4. Not verified in time is an alarm with what is left, and everything is asked again until it is gone.
+5. A second kill of the same scope joins the first; a stronger choice escalates it; a weaker one is told so.
+6. What fills during a kill is listed and protected like any fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from execution.core.brackets import BracketState
+from execution.core.conditions import not_sendable
+from execution.core.controls import BotStatus, CommandState
+from execution.core.decisions import exit_proposal
+from execution.core.halts import bots_in
+from execution.core.messages import (
+    AnswerCommand,
+    CommandKind,
+    CommandSpec,
+    CommandStatus,
+    DropUnsent,
+    KillChoice,
+    QueryVenue,
+    Reconciled,
+    Step,
+    StepState,
+)
+from execution.core.orders import OrderState, Purpose
+from execution.core.sending import book_of, cancel, cancel_request, query, send
+from execution.core.turn import Turn
+from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import Denied
+from risk.core.wording import number
+
+_STRENGTH: Final = tuple(KillChoice)
+_CANCELS: Final = "cancels"
+_EXITS: Final = "exits"
+#: cancels the venue takes in a second, for the patience with a large kill
+_CANCELS_PER_S: Final = 200
+_RETRY_MS: Final = 1000
+
+
+# --- how they begin --------------------------------------------------------------------------------------------------------
+
+
+def kill(turn: Turn, spec: CommandSpec) -> str:
+    """Begin a kill, or join the one that runs. The halt is already in force. Returns the answer of one that joined."""
+    running = _running_kill(turn, spec.scope)
+    if running is not None:
+        return _join(turn, running, spec)
+    for bot in bots_in(turn, spec.scope):
+        if bot.status is not BotStatus.STOPPED:
+            bot.ran_before_halt = True
+            turn.touch("bot", bot.code, bot)
+    command = _begin(turn, spec)
+    command.steps.insert(0, Step("gates_closed", f"Gates closed at {spec.scope}", StepState.DONE, at=turn.at))
+    _take_away(turn, command)
+    return ""
+
+
+def flatten(turn: Turn, spec: CommandSpec) -> str:
+    """Begin to flatten: entries away, then each position closed, then verified. It halts nothing."""
+    flat = msgspec.structs.replace(spec, choice=KillChoice.CANCEL_FLATTEN)
+    _take_away(turn, _begin(turn, flat))
+    return ""
+
+
+def stop_flatten(turn: Turn, spec: CommandSpec) -> bool:
+    """Stop closing positions. True when a flatten ran in the scope."""
+    found = [c for c in _running(turn) if c.spec.choice is KillChoice.CANCEL_FLATTEN and _is_within(turn, c.spec.scope, spec)]
+    for command in found:
+        command.spec = msgspec.structs.replace(command.spec, choice=KillChoice.CANCEL)
+        for step in command.steps:
+            if step.name.startswith("flatten:") and step.state is not StepState.DONE:
+                step.state, step.at, step.text = StepState.TROUBLE, turn.at, f"{step.text}: stopped by {spec.by}"
+        for order in [o for o in turn.orders_in(command.spec.scope) if o.purpose is Purpose.EXIT]:
+            cancel(turn, order, by=spec.by)
+        progress(turn, command)
+        _answer(turn, command)
+    return bool(found)
+
+
+def _is_within(turn: Turn, scope: Scope, spec: CommandSpec) -> bool:
+    return spec.target in ("", scope.key) and (scope == spec.scope or spec.scope.kind in (ScopeKind.FIRM, ScopeKind.ACCOUNT))
+
+
+def _running(turn: Turn) -> list[CommandState]:
+    return [c for c in turn.state.commands.values() if c.spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)]
+
+
+def _running_kill(turn: Turn, scope: Scope) -> CommandState | None:
+    return next((c for c in _running(turn) if c.spec.kind is CommandKind.KILL and c.spec.scope == scope), None)
+
+
+def _join(turn: Turn, running: CommandState, spec: CommandSpec) -> str:
+    first = f"the kill of {running.applied_at:%H:%M:%S} UTC by {running.spec.by}"
+    ours, theirs = _STRENGTH.index(running.spec.choice), _STRENGTH.index(spec.choice)
+    if theirs < ours:
+        return f"Already stronger: {first} ({running.spec.choice.value}) runs."
+    if theirs == ours:
+        return f"Joined {first}, which runs."
+    running.spec = msgspec.structs.replace(running.spec, choice=spec.choice)
+    _take_away(turn, running)
+    return f"Escalated {first} to {spec.choice.value}."
+
+
+def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
+    command = CommandState(spec=spec, status=CommandStatus.RUNNING, applied_at=turn.at)
+    command.steps = [
+        Step("unsent_dropped", "Unsent entries dropped"),
+        Step("cancels_sent", "Cancels sent"),
+        Step("cancels_confirmed", "Cancels confirmed by the venue"),
+        Step("filled_before_cancel", "Filled before the cancel"),
+        Step("verified", "Verified at the venue"),
+    ]
+    command.waiting = {_CANCELS: [], _EXITS: []}
+    turn.state.commands[spec.command_id] = command
+    return command
+
+
+def _take_away(turn: Turn, command: CommandState) -> None:
+    """Send every cancel of the kill at once."""
+    spec = command.spec
+    turn.emit(DropUnsent(scope=spec.scope))
+    _step(command, "unsent_dropped").state = StepState.DONE
+    _step(command, "unsent_dropped").at = turn.at
+    if spec.choice is KillChoice.CANCEL_ALL:
+        _strip(turn, spec)
+    waiting = command.waiting[_CANCELS]
+    known = set(waiting)
+    for order in list(turn.orders_in(spec.scope)):
+        if _is_target(order, spec.choice) and order.cl_ord_id not in known:
+            waiting.append(order.cl_ord_id)
+            if not cancel(turn, order, by=spec.by) and order.is_unknown:
+                query(turn, order)
+    sent, confirmed = _step(command, "cancels_sent"), _step(command, "cancels_confirmed")
+    sent.total = confirmed.total = confirmed.done + len(waiting)
+    sent.done, sent.state, sent.at = sent.total, StepState.DONE, turn.at
+    confirmed.state = StepState.RUNNING if waiting else confirmed.state
+    turn.wake(f"verify:{spec.command_id}", ms=_patience_ms(turn, command))
+    progress(turn, command)
+    _answer(turn, command)
+
+
+def _is_target(order: OrderState, choice: KillChoice) -> bool:
+    return choice is KillChoice.CANCEL_ALL or not order.is_protective
+
+
+def _strip(turn: Turn, spec: CommandSpec) -> None:
+    """Protection is taken away by choice, so nothing sends it again; a person is told what is open without it."""
+    for symbol in sorted(turn.index.brackets):
+        for bracket in turn.index.brackets_of(symbol):
+            if turn.in_scope(spec.scope, bot=bracket.bot, symbol=symbol):
+                _strip_bracket(turn, bracket, spec.by)
+
+
+def _strip_bracket(turn: Turn, bracket: BracketState, by: str) -> None:
+    bracket.is_stop_waived = bracket.is_target_waived = True
+    turn.touch_bracket(bracket)
+    turn.dirty[bracket.symbol] = None
+    if bracket.open_qty:
+        turn.alarm(
+            f"nostop:{bracket.bracket_id}",
+            priority=1,
+            title=f"{bracket.symbol} has no stop",
+            cause=f"{by} killed with the choice to remove protection.",
+            consequence=f"{number(bracket.open_qty)} {bracket.symbol} is open without protection.",
+            to_do="Close the position, or place a stop at the venue.",
+            bot=bracket.bot,
+            symbol=bracket.symbol,
+        )
+
+
+def _patience_ms(turn: Turn, command: CommandState) -> int:
+    return max(turn.timing.kill_verify_ms, len(command.waiting[_CANCELS]) * 1000 // _CANCELS_PER_S)
+
+
+# --- how they move ---------------------------------------------------------------------------------------------------------
+
+
+def orders_moved(turn: Turn) -> None:
+    """After an event: every running kill looks at the orders it changed."""
+    for command in _running(turn):
+        moved = [order for (kind, _), order in turn.changed.items() if kind == "order"]
+        fills = [fill for (kind, _), fill in turn.changed.items() if kind == "fill"]
+        if _note(turn, command, moved) | _note_fills(turn, command, fills):
+            progress(turn, command)
+            _answer(turn, command)
+
+
+def _note(turn: Turn, command: CommandState, moved: Iterable[OrderState]) -> bool:
+    """Count what is confirmed. True when something counted."""
+    waiting, exits = command.waiting[_CANCELS], command.waiting[_EXITS]
+    is_news = False
+    for order in moved:
+        if order.done is None:
+            continue
+        if order.cl_ord_id in waiting:
+            waiting.remove(order.cl_ord_id)
+            _step(command, "cancels_confirmed").done += 1
+            if order.ord_rej_reason == "NOT_SENT":
+                _step(command, "unsent_dropped").done += 1
+            is_news = True
+        if order.cl_ord_id in exits:
+            exits.remove(order.cl_ord_id)
+            is_news = True
+    return is_news
+
+
+def _note_fills(turn: Turn, command: CommandState, fills: Iterable[object]) -> bool:
+    """List the fills of entries that the cancel came too late for."""
+    is_news = False
+    for fill in fills:
+        order = turn.state.orders[fill.cl_ord_id]  # type: ignore[attr-defined]
+        if order.purpose is not Purpose.ENTRY or not turn.in_scope(command.spec.scope, bot=order.bot, symbol=order.symbol):
+            continue
+        command.fills.append(f"{order.side.value.lower()} {number(fill.last_qty)} {order.symbol}")  # type: ignore[attr-defined]
+        step = _step(command, "filled_before_cancel")
+        step.done = step.total = len(command.fills)
+        step.text = f"Filled before the cancel, protected: {', '.join(command.fills[-5:])}"
+        step.at = turn.at
+        is_news = True
+    return is_news
+
+
+def progress(turn: Turn, command: CommandState) -> None:
+    """Go as far as the facts allow."""
+    if command.waiting[_CANCELS]:
+        return
+    confirmed = _step(command, "cancels_confirmed")
+    if confirmed.state is not StepState.DONE:
+        confirmed.state, confirmed.at = StepState.DONE, turn.at
+        filled = _step(command, "filled_before_cancel")
+        filled.state, filled.at = StepState.DONE, turn.at
+        if not command.fills:
+            filled.text = "Nothing filled before the cancel"
+    if command.spec.choice is KillChoice.CANCEL_FLATTEN and not _flatten_moved(turn, command):
+        return
+    verified = _step(command, "verified")
+    if verified.state is StepState.WAITING:
+        verified.state = StepState.RUNNING
+        _ask(turn, command)
+
+
+def _ask(turn: Turn, command: CommandState) -> None:
+    """Ask the venue; only an answer to a question begun after this event counts."""
+    command.needed_seq = turn.state.seq + 1
+    command.query_id = f"cmd:{command.spec.command_id}:{command.needed_seq}"
+    turn.emit(QueryVenue(query_id=command.query_id))
+
+
+def _flatten_moved(turn: Turn, command: CommandState) -> bool:
+    """Close every position in scope. True when all are flat."""
+    is_flat = True
+    for symbol in _symbols(turn, command.spec.scope):
+        qty = turn.qty(symbol)
+        step = next((s for s in command.steps if s.name == f"flatten:{symbol}"), None)
+        if step is None:
+            if not qty:
+                continue
+            step = Step(f"flatten:{symbol}", f"Close {number(abs(qty))} {symbol}", StepState.RUNNING, total=1)
+            command.steps.insert(len(command.steps) - 1, step)
+            _close(turn, command, symbol, step)
+        if not turn.qty(symbol):
+            if step.state is not StepState.DONE:
+                step.state, step.done, step.at, step.text = StepState.DONE, 1, turn.at, f"{symbol} is flat"
+        else:
+            is_flat = False
+            if not turn.exits_of(symbol):
+                step.state = StepState.TROUBLE
+    return is_flat
+
+
+def _symbols(turn: Turn, scope: Scope) -> list[str]:
+    """The symbols with a position in scope, or with a flatten step already."""
+    return [s for s, p in sorted(turn.state.positions.items()) if turn.in_scope(scope, bot=p.bot, symbol=s)]
+
+
+def _close(turn: Turn, command: CommandState, symbol: str, step: Step) -> None:
+    """Send the market close of one position; a resting limit exit was canceled before."""
+    position = turn.state.positions[symbol]
+    if not position.qty or turn.exits_of(symbol):
+        return
+    qty, side = abs(position.qty), position.closing_side
+    proposal = exit_proposal(turn, symbol=symbol, bot=position.bot, side=side, qty=qty, is_automatic=False)
+    book = book_of(turn, bot=position.bot, symbol=symbol, not_ready=not_sendable(turn))
+    sent = send(turn, proposal, book, purpose=Purpose.EXIT)
+    if isinstance(sent, Denied):
+        step.state, step.text = StepState.TROUBLE, f"{symbol} could not be closed: {sent.text}"
+        return
+    step.state = StepState.RUNNING
+    command.waiting[_EXITS].append(sent.order.cl_ord_id)
+
+
+# --- how they end ----------------------------------------------------------------------------------------------------------
+
+
+def reconciled(turn: Turn, event: Reconciled) -> None:
+    """The venue answered: a kill that waits for it ends, or says what is left."""
+    for command in [c for c in _running(turn) if _step(c, "verified").state is not StepState.WAITING]:
+        if event.asked_seq >= command.needed_seq:
+            residue = _residue(turn, command, event)
+            if residue:
+                _trouble(turn, command, residue)
+            else:
+                _verified(turn, command, event)
+
+
+def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
+    """What keeps the kill from being verified, in words."""
+    spec, left = command.spec, []
+    for shown in event.orders:
+        order = turn.state.orders.get(shown.cl_ord_id)
+        bot = order.bot if order is not None else ""
+        is_target = order is None or _is_target(order, spec.choice)
+        if is_target and turn.in_scope(spec.scope, bot=bot, symbol=shown.symbol):
+            left.append(f"{shown.side.value.lower()} {number(shown.order_qty - shown.cum_qty)} {shown.symbol} works at the venue")
+    for order in turn.orders_in(spec.scope):
+        if _is_target(order, spec.choice):
+            left.append(f"an order of {order.symbol} is {order.ord_status.value.replace('_', ' ').lower()}")
+    if spec.choice is KillChoice.CANCEL_FLATTEN:
+        left.extend(_still_open(turn, spec.scope, event))
+    return sorted(set(left))
+
+
+def _still_open(turn: Turn, scope: Scope, event: Reconciled) -> list[str]:
+    symbols = {*_symbols(turn, scope), *(s for s in event.positions if turn.in_scope(scope, bot=turn.index.owner(s), symbol=s))}
+    found = [f"{number(abs(q))} {s} is open at the venue" for s in sorted(symbols) if (q := event.positions.get(s))]
+    return found + [f"{number(abs(q))} {s} is open" for s in sorted(symbols) if (q := turn.qty(s))]
+
+
+def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:
+    spec = command.spec
+    kept = sum(1 for order in turn.orders_in(spec.scope) if order.is_protective)
+    step = _step(command, "verified")
+    step.state, step.at, step.done = StepState.DONE, turn.at, 1
+    stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else "no order is left"
+    flat = ", every position is flat" if spec.choice is KillChoice.CANCEL_FLATTEN else ""
+    step.text = f"Verified at the venue: {stays}{flat}"
+    took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0.0
+    command.status, command.finished_at = CommandStatus.DONE, turn.at
+    command.text = f"Verified by the venue after {took:.1f} s: {stays}{flat}."
+    turn.clear_alarm(f"kill:{spec.command_id}")
+    turn.sleep(f"verify:{spec.command_id}")
+    _answer(turn, command)
+    del turn.state.commands[spec.command_id]
+
+
+def _trouble(turn: Turn, command: CommandState, residue: list[str]) -> None:
+    step = _step(command, "verified")
+    step.state, step.text = StepState.TROUBLE, f"Not verified yet: {'; '.join(residue[:5])}"
+    if f"verify:{command.spec.command_id}" not in turn.state.timers:
+        turn.wake(f"verify:{command.spec.command_id}", ms=_RETRY_MS)
+    _answer(turn, command)
+
+
+def verify_due(turn: Turn, command_id: str) -> None:
+    """Patience is over, or it is time to try again: say what is left, and ask for all of it once more."""
+    command = turn.state.commands.get(command_id)
+    if command is None:
+        return
+    spec = command.spec
+    left = [turn.state.orders[cl_ord_id] for cl_ord_id in command.waiting[_CANCELS] if cl_ord_id in turn.state.orders]
+    open_symbols = [s for s in _symbols(turn, spec.scope) if turn.qty(s)] if spec.choice is KillChoice.CANCEL_FLATTEN else []
+    what = (
+        [f"{len(left)} cancels not confirmed"]
+        if left
+        else [f"{s} is not flat" for s in open_symbols] or ["the venue has not answered"]
+    )
+    turn.alarm(
+        f"kill:{command_id}",
+        priority=1,
+        title=f"The {spec.kind.value.lower()} at {spec.scope} is not verified",
+        cause=f"{', '.join(what)}.",
+        consequence="It is asked again every second until it is gone.",
+        to_do="Look at the venue's own page, and cancel or close there what is left.",
+    )
+    for order in left:
+        query(turn, order)
+        if not cancel(turn, order, by=spec.by) and not order.is_unknown and order.done is None:
+            turn.emit(cancel_request(order))
+    _retry_closes(turn, command)
+    if _step(command, "verified").state is not StepState.WAITING:
+        _ask(turn, command)
+    turn.wake(f"verify:{command_id}", ms=_RETRY_MS)
+    progress(turn, command)
+    _answer(turn, command)
+
+
+def _retry_closes(turn: Turn, command: CommandState) -> None:
+    if command.spec.choice is not KillChoice.CANCEL_FLATTEN or command.waiting[_CANCELS]:
+        return
+    for step in command.steps:
+        if step.name.startswith("flatten:") and step.state is not StepState.DONE:
+            _close(turn, command, step.name.removeprefix("flatten:"), step)
+
+
+def _step(command: CommandState, name: str) -> Step:
+    return next(step for step in command.steps if step.name == name)
+
+
+def _answer(turn: Turn, command: CommandState) -> None:
+    """The command's state, once per event: a later answer in the same event takes the place of an earlier one."""
+    steps = tuple(msgspec.structs.replace(step) for step in command.steps)
+    answer = AnswerCommand(command_id=command.spec.command_id, status=command.status, text=command.text, steps=steps)
+    turn.effects[:] = [e for e in turn.effects if not (isinstance(e, AnswerCommand) and e.command_id == answer.command_id)]
+    turn.emit(answer)

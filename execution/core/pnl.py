@@ -1,0 +1,75 @@
+"""Profit and loss: what a fill does to a position, by average cost, and what an account is worth.
+
+    realised + unrealised = cash flow + value at the mark
+
+holds after every fill, and the tests say so. A flip realises the closed part and opens the rest at the fill's price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from execution.core.positions import PositionState
+from risk.core.units import ZERO, AssetClass, Instrument, Side
+
+#: classes where a position is held on margin: opening one moves no cash, closing it pays the difference
+_MARGINED: Final = frozenset({AssetClass.CRYPTO_PERP, AssetClass.FX, AssetClass.FUTURES})
+
+#: the cost of a part is cut here, so that sums stay exact however often they are split
+_EXACT: Final = Decimal("1e-12")
+
+
+class Booked(NamedTuple):
+    """What a fill did: gross PnL of the closed part, the quantity closed, and the quantity opened on the other side of zero."""
+
+    realised: Decimal
+    closed_qty: Decimal
+    opened_qty: Decimal
+
+
+def apply_fill(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at: datetime) -> Booked:
+    """Book `qty` at `px` into the position."""
+    signed = qty if side is Side.BUY else -qty
+    held = position.qty
+    closed = min(abs(held), qty) if held * signed < 0 else ZERO
+    opened = qty - closed
+    realised = ZERO
+    if closed:
+        share = position.cost if closed == abs(held) else (position.cost / held * closed * -side.sign).quantize(_EXACT)
+        realised = (closed * px * -side.sign - share) * position.contract_value
+        position.cost -= share
+        position.realised += realised
+    if opened:
+        if closed == abs(held):
+            position.opened_at = at
+            position.entries = 0
+        position.cost += opened * px * side.sign
+    position.qty = held + signed
+    if not position.qty:
+        position.cost = ZERO
+        position.entries = 0
+    position.updated_at = at
+    return Booked(realised, closed, opened if closed else ZERO)
+
+
+def cash_moved(
+    instrument: Instrument | None, booked: Booked, *, side: Side, qty: Decimal, px: Decimal, contract_value: Decimal
+) -> Decimal:
+    """How the fill changed the account's cash, fees apart: the money paid, or on margin the profit realised."""
+    if instrument is not None and instrument.asset_class in _MARGINED:
+        return booked.realised
+    return -side.sign * qty * px * contract_value
+
+
+def equity(cash: Decimal, positions: Iterable[PositionState], instruments: dict[str, Instrument]) -> Decimal:
+    """Cash plus what the open positions are worth at their marks."""
+    total = cash
+    for position in positions:
+        if position.qty:
+            instrument = instruments.get(position.symbol)
+            is_margined = instrument is not None and instrument.asset_class in _MARGINED
+            total += position.unrealised if is_margined else position.value
+    return total

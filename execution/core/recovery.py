@@ -1,0 +1,358 @@
+"""Asking the venue: after a start, when an answer is missing, and from time to time.
+
+Rules of this file.
+1. A start sends no order. It asks about every order it is not sure of, cancels again what was being canceled, sets timers and watches
+   again, and asks for the whole picture; what that shows decides about protection.
+2. An order is only given up (NEVER_ARRIVED) where the venue can be asked by our id, and after it twice did not know it, the second
+   time at least `unknown_settle_ms` after the first, the first at least `send_timeout_ms` after the send.
+3. A picture of the venue books only fills we do not have. Where it then disagrees, the symbol takes no entry and a person is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from execution.core import conditions, kills
+from execution.core.controls import BotStatus
+from execution.core.messages import (
+    AnswerCommand,
+    CommandKind,
+    CommandStatus,
+    ExecType,
+    OrderFound,
+    QueryVenue,
+    Reconciled,
+    Started,
+    VenueFill,
+    VenueOrder,
+    WakeAt,
+)
+from execution.core.orders import OrderState, OrdStatus
+from execution.core.reports import (
+    backoff_ms,
+    book_foreign,
+    conclude,
+    query_timer,
+    report_of,
+    tell,
+)
+from execution.core.sending import ANSWERS, cancel, cancel_request, query
+from execution.core.turn import Turn
+from risk.core.units import ZERO
+from risk.core.verdict import Capability
+from risk.core.wording import number
+
+RECONCILE: Final = "reconcile"
+#: orders kept after they are done
+_KEPT_ORDERS: Final = 5000
+_KEPT_BRACKETS: Final = 2000
+_UNSURE: Final = (OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN, OrdStatus.PENDING_REPLACE)
+#: questions about an absent order at a venue that cannot prove an absence, before a person is told
+_ABSENT_TRIES: Final = 5
+
+
+def started(turn: Turn, event: Started) -> None:
+    """The first event after every recovery."""
+    state = turn.state
+    state.token, state.epoch = event.token, event.epoch
+    conditions.start(turn)
+    for bot in state.bots.values():
+        bot.is_warm = False
+        if bot.status is BotStatus.RUNNING:
+            bot.status = BotStatus.WARMING
+        turn.touch("bot", bot.code, bot)
+    for order in [o for working in state.orders.values() if (o := working).done is None]:
+        if order.ord_status in _UNSURE:
+            query(turn, order)
+        if order.pending is OrdStatus.PENDING_CANCEL:
+            turn.emit(cancel_request(order))
+    for timer, due_at in state.timers.items():
+        turn.emit(WakeAt(timer=timer, due_at=due_at))
+    for watch in state.watches.values():
+        turn.emit(watch)
+    turn.emit(QueryVenue(query_id=f"start:{state.seq + 1}"))
+    if RECONCILE not in state.timers:
+        turn.wake(RECONCILE, ms=turn.timing.reconcile_ms)
+
+
+def reconcile_due(turn: Turn) -> None:
+    turn.emit(QueryVenue(query_id=f"routine:{turn.state.seq + 1}"))
+    turn.wake(RECONCILE, ms=turn.timing.reconcile_ms)
+
+
+# --- requests nobody answered ------------------------------------------------------------------------------------------------
+
+
+def answers_due(turn: Turn) -> None:
+    """Ask about every order and cancel whose answer is overdue."""
+    patience = timedelta(milliseconds=turn.timing.send_timeout_ms)
+    is_waiting = False
+    for symbol in sorted(turn.index.orders):
+        for order in turn.index.orders_of(symbol):
+            since = order.pending_since if order.pending is not None else None if order.is_accepted else order.created_at
+            if since is None or order.is_unknown:
+                continue
+            is_waiting = True
+            if turn.at - since >= patience:
+                query(turn, order)
+                if order.pending is OrdStatus.PENDING_CANCEL and order.is_accepted:
+                    turn.emit(cancel_request(order))
+    if is_waiting:
+        turn.wake(ANSWERS, ms=turn.timing.send_timeout_ms)
+
+
+def query_due(turn: Turn, cl_ord_id: str) -> None:
+    """Time to ask about an UNKNOWN order again."""
+    order = turn.state.orders.get(cl_ord_id)
+    if order is None or not order.is_unknown:
+        return
+    order.tries += 1
+    turn.touch_order(order)
+    query(turn, order)
+    turn.wake(query_timer(order), ms=backoff_ms(order))
+
+
+def cancel_due(turn: Turn, cl_ord_id: str) -> None:
+    """Try a refused cancel again, if the order still works."""
+    order = turn.state.orders.get(cl_ord_id)
+    if order is not None and order.is_resting and order.cancel_asked_by:
+        cancel(turn, order, by=order.cancel_asked_by)
+
+
+def order_found(turn: Turn, event: OrderFound) -> None:
+    """The venue's answer about one order."""
+    order = turn.state.orders.get(event.cl_ord_id)
+    if order is None:
+        return
+    _book_missing(turn, event.fills)
+    if event.order is not None:
+        _compare(turn, order, event.order)
+    elif order.done is None and not event.fills:
+        _absent(turn, order, event)
+
+
+def _compare(turn: Turn, order: OrderState, shown: VenueOrder) -> None:
+    """What the venue shows under our id, as a word about our order, if it is our order."""
+    if (shown.symbol, shown.side) != (order.symbol, order.side):
+        turn.alarm(
+            f"order:{order.cl_ord_id}",
+            priority=1,
+            title="The venue shows another order under our id",
+            cause=f"{shown.side.value} {number(shown.order_qty)} {shown.symbol} instead of {order.side.value} {order.symbol}.",
+            consequence="It was not taken over.",
+            to_do="Look at the venue's own page.",
+            bot=order.bot,
+            symbol=order.symbol,
+        )
+        return
+    exec_type = _WORDS.get(shown.ord_status)
+    if shown.cum_qty > order.cum_qty:
+        query_soon(turn, order)
+    elif (exec_type is not None and order.done is None) or (exec_type is ExecType.NEW and order.done is OrdStatus.REJECTED):
+        conclude_shown(turn, order, shown, exec_type)
+
+
+_WORDS: Final = {
+    "NEW": ExecType.NEW,
+    "PARTIALLY_FILLED": ExecType.NEW,
+    "PENDING_CANCEL": ExecType.NEW,
+    "CANCELED": ExecType.CANCELED,
+    "REJECTED": ExecType.REJECTED,
+    "EXPIRED": ExecType.EXPIRED,
+}
+
+
+def conclude_shown(turn: Turn, order: OrderState, shown: VenueOrder, exec_type: ExecType) -> None:
+    if exec_type is ExecType.NEW and order.is_accepted and not order.is_unknown and order.done is None:
+        return
+    order.order_id = order.order_id or shown.order_id
+    conclude(turn, order, exec_type)
+
+
+def query_soon(turn: Turn, order: OrderState) -> None:
+    """The venue knows of fills that have not come yet: ask again in a moment."""
+    order.tries += 1
+    order.is_unknown = order.is_unknown or not order.is_accepted
+    turn.touch_order(order)
+    turn.emit(QueryVenue(query_id=f"fills:{turn.state.seq + 1}"))
+
+
+def _absent(turn: Turn, order: OrderState, event: OrderFound) -> None:
+    """The venue does not know an order that we think may work."""
+    asked_late_enough = event.asked_at >= order.created_at + timedelta(milliseconds=turn.timing.send_timeout_ms)
+    if not asked_late_enough:
+        return _doubt(turn, order)
+    if not turn.has(Capability.QUERY_BY_CLIENT_ID):
+        return _cannot_prove(turn, order)
+    if order.absent_at is None:
+        order.absent_at = event.asked_at
+        return _doubt(turn, order)
+    if event.asked_at - order.absent_at < timedelta(milliseconds=turn.timing.unknown_settle_ms):
+        return _doubt(turn, order)
+    order.is_unknown = True
+    conclude(turn, order, ExecType.NEVER_ARRIVED, "asked twice, the venue does not know it")
+    return None
+
+
+def _doubt(turn: Turn, order: OrderState) -> None:
+    """Not sure: UNKNOWN, and asked again."""
+    if not order.is_unknown:
+        order.is_unknown = True
+        order.tries = 0
+    turn.touch_order(order)
+    if query_timer(order) not in turn.state.timers:
+        turn.wake(query_timer(order), ms=backoff_ms(order))
+
+
+def _cannot_prove(turn: Turn, order: OrderState) -> None:
+    _doubt(turn, order)
+    if order.tries >= _ABSENT_TRIES:
+        turn.alarm(
+            f"unknown:{order.cl_ord_id}",
+            priority=1,
+            title=f"Nobody knows what became of an order of {order.symbol}",
+            cause="The venue does not show it, and cannot be asked by our id.",
+            consequence="It keeps its reservation; the symbol takes no entry.",
+            to_do="Find it on the venue's own page.",
+            bot=order.bot,
+            symbol=order.symbol,
+        )
+
+
+# --- the whole picture -------------------------------------------------------------------------------------------------------
+
+
+def reconciled(turn: Turn, event: Reconciled) -> None:
+    """The venue's whole answer: fills we lack are booked, orders and positions compared, protection looked at."""
+    account = turn.state.account
+    _book_missing(turn, event.fills)
+    shown = {order.cl_ord_id: order for order in event.orders}
+    for order in event.orders:
+        ours = turn.state.orders.get(order.cl_ord_id)
+        if ours is not None:
+            _compare(turn, ours, order)
+    _ask_about_missing(turn, event, shown)
+    foreign = _foreign_orders(turn, event.orders)
+    apart = _positions_apart(turn, event)
+    if not account.links_down.get("ORDERS") and (account.orders_up_at is None or event.asked_at >= account.orders_up_at):
+        account.is_reconciled = True
+    account.reconciled_at = turn.at
+    account.reconciled_text = _verdict(apart, foreign)
+    turn.touch_account()
+    turn.dirty.update(dict.fromkeys(sorted(turn.index.brackets)))
+    kills.reconciled(turn, event)
+    _answer_questions(turn, event)
+    evict(turn)
+
+
+def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:
+    """Book the fills whose exec_id we do not have, as their reports would have been."""
+    for fill in fills:
+        order = turn.state.orders.get(fill.cl_ord_id)
+        report = report_of(fill, at=turn.at)
+        if order is not None and fill.exec_id not in order.exec_ids:
+            tell(turn, order, report)
+        elif order is None and not _is_forgotten(turn, fill):
+            book_foreign(turn, report)
+
+
+def _is_forgotten(turn: Turn, fill: VenueFill) -> bool:
+    """A fill from before this desk's journal, or of an order evicted long ago, was booked or is not ours to book."""
+    since = turn.state.account.day_start_at
+    first = turn.state.account.reconciled_at
+    return first is None or since is None or fill.transact_at < first - timedelta(minutes=1)
+
+
+def _ask_about_missing(turn: Turn, event: Reconciled, shown: dict[str, VenueOrder]) -> None:
+    """An order that we think works, that was working when the venue was asked, and that it does not show."""
+    for symbol in sorted(turn.index.orders):
+        for order in turn.index.orders_of(symbol):
+            if order.cl_ord_id not in shown and order.is_accepted and not order.is_unknown and order.updated_at < event.asked_at:
+                query(turn, order)
+
+
+def _foreign_orders(turn: Turn, shown: Iterable[VenueOrder]) -> int:
+    foreign = [order for order in shown if order.cl_ord_id not in turn.state.orders]
+    if foreign:
+        first = foreign[0]
+        turn.alarm(
+            "foreign-orders",
+            priority=2,
+            title="The venue works orders that are not ours",
+            cause=f"{len(foreign)}, the first: {first.side.value} {number(first.order_qty)} {first.symbol}.",
+            consequence="They are left alone; what they fill is booked to EXTERNAL.",
+            to_do="Cancel them at the venue, or find out who trades on this account.",
+        )
+    else:
+        turn.clear_alarm("foreign-orders")
+    return len(foreign)
+
+
+def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
+    """The symbols whose quantity the venue sees otherwise. One that moved since the question was asked is judged next time."""
+    apart = []
+    for symbol in sorted({*event.positions, *turn.state.positions}):
+        position = turn.state.positions.get(symbol)
+        if position is not None and position.updated_at is not None and position.updated_at >= event.asked_at:
+            continue
+        ours, theirs = turn.qty(symbol), event.positions.get(symbol, ZERO)
+        if ours == theirs:
+            conditions.finish(turn, conditions.discrepancy(symbol))
+            turn.clear_alarm(f"discrepancy:{symbol}")
+        else:
+            apart.append(symbol)
+            _apart(turn, symbol, ours, theirs)
+    return apart
+
+
+def _apart(turn: Turn, symbol: str, ours: Decimal, theirs: Decimal) -> None:
+    conditions.begin(turn, conditions.discrepancy(symbol))
+    turn.alarm(
+        f"discrepancy:{symbol}",
+        priority=1,
+        title=f"The venue does not agree about {symbol}",
+        cause=f"Ours is {number(ours)}, the venue's {number(theirs)}.",
+        consequence=f"{symbol} takes no entry until both agree; its stops stay.",
+        to_do="Ask the venue again; if it stays, find out which side is right.",
+        symbol=symbol,
+    )
+
+
+def _verdict(apart: list[str], foreign: int) -> str:
+    parts = [f"{', '.join(apart)} {'differs' if len(apart) == 1 else 'differ'}"] if apart else []
+    if foreign:
+        parts.append(f"{foreign} foreign {'order' if foreign == 1 else 'orders'}")
+    return "; ".join(parts) or "agrees"
+
+
+def _answer_questions(turn: Turn, event: Reconciled) -> None:
+    """A person who asked the venue gets what it said."""
+    for command in [c for c in turn.state.commands.values() if c.spec.kind is CommandKind.QUERY]:
+        if event.asked_seq >= command.needed_seq:
+            text = f"The venue {turn.state.account.reconciled_text}: {len(event.orders)} open orders, {_open(event)} positions."
+            turn.emit(AnswerCommand(command_id=command.spec.command_id, status=CommandStatus.DONE, text=text))
+            del turn.state.commands[command.spec.command_id]
+
+
+def _open(event: Reconciled) -> int:
+    return sum(1 for qty in event.positions.values() if qty)
+
+
+def evict(turn: Turn) -> None:
+    """Forget orders and brackets that were done long ago: newest kept, and none that a repeated report could still speak of."""
+    orders = turn.state.orders
+    before = turn.at - timedelta(milliseconds=4 * turn.timing.reconcile_ms) - timedelta(minutes=10)
+    for order in list(orders.values())[: max(len(orders) - _KEPT_ORDERS, 0)]:
+        bracket = turn.state.brackets.get(order.bracket_id)
+        is_needed = bracket is not None and bracket.bracket_id in turn.index.brackets.get(bracket.symbol, {})
+        if order.done_at is not None and order.done_at < before and not is_needed:
+            del orders[order.cl_ord_id]
+            turn.is_changed = True
+    brackets = turn.state.brackets
+    for bracket in list(brackets.values())[: max(len(brackets) - _KEPT_BRACKETS, 0)]:
+        if bracket.bracket_id not in turn.index.brackets.get(bracket.symbol, {}):
+            del brackets[bracket.bracket_id]
+            turn.is_changed = True

@@ -1,0 +1,176 @@
+"""How orders leave: an id that replay makes again, the book the gates look at, and the one function that sends.
+
+`cl_ord_id` is account tag, journal epoch, seq and index within the event, in base 36: at most 18 characters, unique without chance.
+A restored journal draws a new epoch, so it cannot repeat an id of the one that was lost.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from execution.core.controls import SymbolState
+from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder
+from execution.core.orders import OrderState, OrdStatus, Purpose, ask
+from execution.core.turn import Turn
+from risk.core.book import AccountBook, Book, NotReady
+from risk.core.circuit_breaker import CircuitBreaker
+from risk.core.gates import judge
+from risk.core.session_pnl import SessionPnl
+from risk.core.settings import AccountLimits
+from risk.core.units import Scope
+from risk.core.verdict import Approved, Check, Denied, OrderClass, Proposal
+
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NO_LIMITS_SET: Final = AccountLimits()
+_NO_SYMBOLS: Final[frozenset[str]] = frozenset()
+#: the timer that looks for requests nobody answered
+ANSWERS: Final = "answers"
+
+
+class Sent(NamedTuple):
+    """An order on its way, and every check it passed."""
+
+    order: OrderState
+    checks: tuple[Check, ...]
+
+
+def base36(value: int, width: int) -> str:
+    """`value` in `width` digits; more when it does not fit."""
+    digits = ""
+    while value:
+        value, digit = divmod(value, 36)
+        digits = _DIGITS[digit] + digits
+    return digits.rjust(width, "0")
+
+
+def account_tag(account: str) -> str:
+    """Two characters that tell the accounts of one venue login apart."""
+    return base36(int.from_bytes(blake2b(account.encode(), digest_size=4).digest()) % 1296, 2)
+
+
+def next_cl_ord_id(turn: Turn) -> str:
+    turn.sent += 1
+    tag = account_tag(turn.state.account.account)
+    return f"{tag}{turn.state.epoch[:6]}{base36(turn.state.seq + 1, 6)}{base36(turn.sent - 1, 2)}"
+
+
+def book_of(turn: Turn, *, bot: str, symbol: str, not_ready: tuple[NotReady, ...], superseded: OrderState | None = None) -> Book:
+    """What the gates may look at. `superseded` is an exit that the proposal takes the place of."""
+    state, settings = turn.state, turn.state.settings
+    account, held = (
+        state.account,
+        state.symbols.get(symbol) or SymbolState(symbol=symbol, session=SessionPnl(), breaker=CircuitBreaker()),
+    )
+    qty, position = turn.qty(symbol), state.positions.get(symbol)
+    entries, exits = 0, abs(qty)
+    for order in turn.index.orders_of(symbol):
+        if order.purpose is Purpose.ENTRY:
+            entries += order.bot == bot
+        elif order.purpose in (Purpose.EXIT, Purpose.OVERSHOOT) and order is not superseded:
+            exits -= order.leaves_qty
+    return Book(
+        account=account.account,
+        environment=settings.environment if settings else "",
+        not_ready=not_ready,
+        halts=tuple(state.halts.values()),
+        instrument=turn.instrument(symbol),
+        settings=turn.index.effective(bot, symbol),
+        limits=settings.limits if settings else _NO_LIMITS_SET,
+        capabilities=turn.index.capabilities,
+        session=held.session,
+        breaker=held.breaker,
+        symbols=turn.index.symbols.get(bot, _NO_SYMBOLS),
+        position_qty=qty,
+        entries_in_flight=entries,
+        adds=max(position.entries - 1, 0) if position is not None else 0,
+        exit_capacity=exits,
+        portfolio=AccountBook(
+            currency=settings.currency if settings else "",
+            equity=account.equity,
+            day_start_equity=account.day_start_equity,
+            peak_equity=account.peak_equity,
+            exposures=turn.index.exposures(),
+        ),
+    )
+
+
+def send(turn: Turn, proposal: Proposal, book: Book, *, purpose: Purpose, bracket_id: str = "") -> Sent | Denied:
+    """Judge the proposal and, approved, make its order and send it. A denial changes nothing."""
+    verdict = judge(proposal, book, at=turn.at)
+    if isinstance(verdict, Denied):
+        return verdict
+    order = _order_of(turn, verdict, purpose=purpose, bracket_id=bracket_id, decision_id=proposal.decision_id)
+    turn.state.orders[order.cl_ord_id] = order
+    turn.touch_order(order)
+    turn.emit(SendNewOrder(cl_ord_id=order.cl_ord_id, approved=verdict))
+    _watch_for_answer(turn)
+    return Sent(order, verdict.checks)
+
+
+def _order_of(turn: Turn, approved: Approved, *, purpose: Purpose, bracket_id: str, decision_id: str) -> OrderState:
+    return OrderState(
+        cl_ord_id=next_cl_ord_id(turn),
+        bot=approved.bot,
+        symbol=approved.symbol,
+        side=approved.side,
+        ord_type=approved.ord_type,
+        time_in_force=approved.time_in_force,
+        order_class=approved.order_class,
+        purpose=purpose,
+        order_qty=approved.order_qty,
+        price=approved.price,
+        stop_px=approved.stop_px,
+        reduce_only=approved.reduce_only,
+        post_only=approved.post_only,
+        bracket_id=bracket_id,
+        decision_id=decision_id,
+        settings_version=turn.state.account.settings_version,
+        created_at=turn.at,
+        updated_at=turn.at,
+        reserve_px=approved.reserve_px,
+    )
+
+
+def cancel(turn: Turn, order: OrderState, *, by: str) -> bool:
+    """Ask the venue to cancel. False when that is already asked, over, or cannot be: an UNKNOWN order is asked about instead."""
+    if order.done is not None or order.pending is OrdStatus.PENDING_CANCEL:
+        return False
+    if order.is_unknown:
+        if not order.cancel_asked_by:
+            order.cancel_asked_by = by
+            turn.touch_order(order)
+        return False
+    ask(order, OrdStatus.PENDING_CANCEL, at=turn.at, by=by)
+    turn.touch_order(order)
+    turn.emit(cancel_request(order))
+    _watch_for_answer(turn)
+    return True
+
+
+def cancel_request(order: OrderState) -> SendCancel:
+    return SendCancel(
+        cl_ord_id=order.cl_ord_id,
+        order_id=order.order_id,
+        symbol=order.symbol,
+        side=order.side,
+        order_class=order.order_class,
+    )
+
+
+def cancel_entries(turn: Turn, scope: Scope, *, by: str) -> int:
+    """Take the entries of a scope away, sent or not. Returns how many were asked."""
+    turn.emit(DropUnsent(scope=scope))
+    entries = [order for order in turn.orders_in(scope) if order.order_class is OrderClass.ENTRY]
+    return sum(cancel(turn, order, by=by) for order in entries)
+
+
+def query(turn: Turn, order: OrderState) -> None:
+    """Ask the venue about one order."""
+    turn.emit(QueryOrder(cl_ord_id=order.cl_ord_id, symbol=order.symbol))
+
+
+def _watch_for_answer(turn: Turn) -> None:
+    """One timer for all requests: what was not answered in time is asked about."""
+    if ANSWERS not in turn.state.timers:
+        turn.wake(ANSWERS, ms=turn.timing.send_timeout_ms)

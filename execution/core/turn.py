@@ -1,0 +1,306 @@
+"""One event being handled: what it reads, what it changed, what it lets out.
+
+A Turn is the only way to change a Desk. Every changed entity is touched once and leaves as one Publish at the end, so that rows,
+screens and digest see the state after the event and never a step of it. The Index is what can be computed from the state and is
+kept for speed: it is rebuilt when a Desk is, and never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from execution.core.brackets import BracketState, BracketStatus
+from execution.core.controls import AlarmState, BotState, SymbolState
+from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, WakeAt
+from execution.core.orders import OrderState, Purpose
+from execution.core.positions import PositionState
+from execution.core.state import DeskState
+from risk.core.book import EXTERNAL, Exposure
+from risk.core.circuit_breaker import CircuitBreaker
+from risk.core.session_pnl import SessionPnl
+from risk.core.settings import Effective, RiskSettings, effective
+from risk.core.units import ONE, ZERO, Instrument, Scope, ScopeKind, Side
+from risk.core.verdict import Capability
+
+ENCODER: Final = msgspec.msgpack.Encoder()
+_NO_SETTINGS: Final = Effective(RiskSettings(), dict.fromkeys(RiskSettings.__struct_fields__, "unset"))
+_DEFAULT_TIMING: Final = Timing()
+_EXITS: Final = (Purpose.EXIT, Purpose.OVERSHOOT)
+
+
+class Index:
+    """What the state implies, kept for speed: working orders and open brackets by symbol, exposures, resolved settings."""
+
+    def __init__(self, state: DeskState) -> None:
+        self._state = state
+        self.orders: dict[str, dict[str, OrderState]] = {}
+        self.brackets: dict[str, dict[str, BracketState]] = {}
+        self._exposures: dict[str, Exposure] = {}
+        self._stale: set[str] = set()
+        self._effective: dict[tuple[str, str], Effective] = {}
+        self.capabilities: frozenset[Capability] = frozenset()
+        self.symbols: dict[str, frozenset[str]] = {}
+        for order in state.orders.values():
+            if order.done is None:
+                self.orders.setdefault(order.symbol, {})[order.cl_ord_id] = order
+        for bracket in state.brackets.values():
+            if bracket.status is not BracketStatus.CLOSED:
+                self.brackets.setdefault(bracket.symbol, {})[bracket.bracket_id] = bracket
+        self._stale.update(self.orders, state.positions)
+        self.settings_changed()
+
+    def settings_changed(self) -> None:
+        self._effective.clear()
+        settings = self._state.settings
+        self.capabilities = frozenset(settings.capabilities) if settings else frozenset()
+        self.symbols = {bot.code: frozenset(bot.symbols) for bot in settings.bots.values()} if settings else {}
+        self._stale.update(self._exposures)
+
+    def order_changed(self, order: OrderState) -> None:
+        working = self.orders.setdefault(order.symbol, {})
+        if order.done is None:
+            if order.cl_ord_id not in working:
+                self._add(working, order)
+        else:
+            working.pop(order.cl_ord_id, None)
+        self._stale.add(order.symbol)
+
+    def _add(self, working: dict[str, OrderState], order: OrderState) -> None:
+        """Keep the ids in order, also when an old order comes back to life."""
+        is_last = not working or next(reversed(working)) < order.cl_ord_id
+        working[order.cl_ord_id] = order
+        if not is_last:
+            self.orders[order.symbol] = dict(sorted(working.items()))
+
+    def bracket_changed(self, bracket: BracketState) -> None:
+        found = self.brackets.setdefault(bracket.symbol, {})
+        if bracket.status is not BracketStatus.CLOSED:
+            found[bracket.bracket_id] = bracket
+        else:
+            found.pop(bracket.bracket_id, None)
+
+    def position_changed(self, symbol: str) -> None:
+        self._stale.add(symbol)
+
+    def orders_of(self, symbol: str) -> Iterable[OrderState]:
+        """The working orders of a symbol, oldest first."""
+        found = self.orders.get(symbol)
+        return list(found.values()) if found else ()
+
+    def brackets_of(self, symbol: str) -> Iterable[BracketState]:
+        """The brackets of a symbol that are not closed, oldest first."""
+        found = self.brackets.get(symbol)
+        return [found[key] for key in sorted(found)] if found else ()
+
+    def exposures(self) -> dict[str, Exposure]:
+        """Every symbol's part of the account, recomputed where something changed."""
+        if self._stale:
+            is_new = not self._stale <= self._exposures.keys()
+            for symbol in self._stale:
+                self._exposures[symbol] = self._exposure(symbol)
+            self._stale.clear()
+            if is_new:
+                self._exposures = dict(sorted(self._exposures.items()))
+        return self._exposures
+
+    def effective(self, bot: str, symbol: str) -> Effective:
+        """The settings in force for a bot and symbol; everything unset where there are none."""
+        found = self._effective.get((bot, symbol))
+        if found is None:
+            found = self._effective[bot, symbol] = self._resolve(bot, symbol)
+        return found
+
+    def owner(self, symbol: str) -> str:
+        """The enabled bot that owns the symbol; EXTERNAL where none does."""
+        settings = self._state.settings
+        bots = settings.bots.values() if settings else ()
+        return next((bot.code for bot in bots if bot.is_enabled and symbol in bot.symbols), EXTERNAL)
+
+    def _resolve(self, bot: str, symbol: str) -> Effective:
+        settings = self._state.settings
+        spec = settings.bots.get(bot) if settings else None
+        instrument = settings.instruments.get(symbol) if settings else None
+        if settings is None or spec is None or instrument is None or spec.profile not in settings.profiles:
+            return _NO_SETTINGS
+        profile = settings.profiles[spec.profile]
+        return effective(profile, settings.limits, symbol=symbol, asset_class=instrument.asset_class)
+
+    def _exposure(self, symbol: str) -> Exposure:
+        position = self._state.positions.get(symbol)
+        buys = sells = ZERO
+        bot = ""
+        for order in self.orders.get(symbol, {}).values():
+            if order.reserve_px:
+                reserved = order.leaves_qty * order.reserve_px
+                bot = bot or order.bot
+                if order.side is Side.BUY:
+                    buys += reserved
+                else:
+                    sells += reserved
+        settings = self._state.settings
+        instrument = settings.instruments.get(symbol) if settings else None
+        owner = position.bot if position is not None and position.qty else bot or self.owner(symbol)
+        leverage = self.effective(owner, symbol).values.leverage
+        exposure = Exposure(symbol, owner, instrument.contract_value if instrument else ONE, buys=buys, sells=sells)
+        exposure.leverage = leverage if leverage is not None and leverage.is_finite() and leverage > 0 else ONE
+        if position is not None:
+            exposure.qty, exposure.mark, exposure.marked_at = position.qty, position.mark, position.marked_at
+            exposure.contract_value = position.contract_value
+        return exposure
+
+
+class Turn:
+    """The handling of one event."""
+
+    __slots__ = ("at", "changed", "dirty", "effects", "grown", "index", "is_changed", "is_money_moved", "sent", "state")
+
+    def __init__(self, state: DeskState, index: Index, at: datetime) -> None:
+        self.state = state
+        self.index = index
+        self.at = at
+        self.effects: list[Effect] = []
+        self.changed: dict[tuple[str, str], Any] = {}
+        #: symbols whose protection must be looked at again
+        self.dirty: dict[str, None] = {}
+        #: brackets whose pause for more fills is over
+        self.grown: set[str] = set()
+        self.is_changed = False
+        self.is_money_moved = False
+        #: orders made in this turn
+        self.sent = 0
+
+    # --- reading -------------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> DeskSettings | None:
+        return self.state.settings
+
+    @property
+    def timing(self) -> Timing:
+        return self.state.settings.timing if self.state.settings else _DEFAULT_TIMING
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        return self.state.settings.instruments.get(symbol) if self.state.settings else None
+
+    def has(self, capability: Capability) -> bool:
+        return capability in self.index.capabilities
+
+    def in_scope(self, scope: Scope, *, bot: str, symbol: str) -> bool:
+        return scope.covers(account=self.state.account.account, bot=bot, symbol=symbol)
+
+    def orders_in(self, scope: Scope) -> Iterator[OrderState]:
+        """The working orders in a scope, in the order they were made."""
+        symbols = (scope.key,) if scope.kind is ScopeKind.INSTRUMENT else sorted(self.index.orders)
+        for symbol in symbols:
+            for order in self.index.orders_of(symbol):
+                if self.in_scope(scope, bot=order.bot, symbol=symbol):
+                    yield order
+
+    def exits_of(self, symbol: str) -> list[OrderState]:
+        """The exits of a symbol that are pending, working or UNKNOWN."""
+        return [order for order in self.index.orders_of(symbol) if order.purpose in _EXITS]
+
+    # --- entities ------------------------------------------------------------------------------------------------------
+
+    def touch(self, kind: str, key: str, entity: Any) -> None:
+        """The entity changed: it is published once, as it stands when the event is done."""
+        self.changed[kind, key] = entity
+        self.is_changed = True
+
+    def touch_order(self, order: OrderState) -> None:
+        order.updated_at = self.at
+        self.changed["order", order.cl_ord_id] = order
+        self.is_changed = True
+        self.index.order_changed(order)
+        self.dirty[order.symbol] = None
+
+    def touch_bracket(self, bracket: BracketState) -> None:
+        bracket.updated_at = self.at
+        self.touch("bracket", bracket.bracket_id, bracket)
+
+    def touch_account(self) -> None:
+        self.touch("account", self.state.account.account, self.state.account)
+
+    def position(self, symbol: str, *, bot: str) -> PositionState:
+        """The position of a symbol, made if there is none yet."""
+        found = self.state.positions.get(symbol)
+        if found is None:
+            instrument = self.instrument(symbol)
+            found = PositionState(symbol=symbol, bot=bot, contract_value=instrument.contract_value if instrument else ONE)
+            self.state.positions[symbol] = found
+        return found
+
+    def qty(self, symbol: str) -> Decimal:
+        found = self.state.positions.get(symbol)
+        return found.qty if found is not None else ZERO
+
+    def symbol(self, symbol: str) -> SymbolState:
+        found = self.state.symbols.get(symbol)
+        if found is None:
+            found = self.state.symbols[symbol] = SymbolState(symbol=symbol, session=SessionPnl(), breaker=CircuitBreaker())
+        return found
+
+    def bot(self, code: str) -> BotState:
+        found = self.state.bots.get(code)
+        if found is None:
+            found = self.state.bots[code] = BotState(code=code)
+        return found
+
+    # --- effects -------------------------------------------------------------------------------------------------------
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+        self.is_changed = True
+
+    def wake(self, timer: str, *, ms: int | float) -> None:
+        """(Re)set a timer."""
+        self.wake_at(timer, self.at + timedelta(milliseconds=ms))
+
+    def wake_at(self, timer: str, due_at: datetime) -> None:
+        self.state.timers[timer] = due_at
+        self.emit(WakeAt(timer=timer, due_at=due_at))
+
+    def sleep(self, timer: str) -> None:
+        """Forget a timer: when it fires it changes nothing."""
+        if self.state.timers.pop(timer, None) is not None:
+            self.is_changed = True
+
+    def alarm(
+        self, key: str, *, priority: int, title: str, cause: str, consequence: str, to_do: str, bot: str = "", symbol: str = ""
+    ) -> None:
+        """Raise an alarm, once per key."""
+        if key in self.state.alarms:
+            return
+        raised = AlarmState(
+            key=key,
+            priority=priority,
+            title=title,
+            cause=cause,
+            consequence=consequence,
+            to_do=to_do,
+            bot=bot,
+            symbol=symbol,
+            raised_at=self.at,
+        )
+        self.state.alarms[key] = raised
+        self.emit(RaiseAlarm(**{name: getattr(raised, name) for name in RaiseAlarm.__struct_fields__}))
+        self.touch("alarm", key, raised)
+
+    def clear_alarm(self, key: str) -> None:
+        """The cause of the alarm is gone."""
+        raised = self.state.alarms.pop(key, None)
+        if raised is not None:
+            self.emit(ClearAlarm(key=key))
+            self.changed.pop(("alarm", key), None)
+            self.touch("alarm_cleared", key, raised)
+
+    def close(self) -> tuple[Effect, ...]:
+        """Everything the event lets out: what to do, then what changed."""
+        encode = ENCODER.encode
+        self.effects.extend(Publish(kind=kind, key=key, body=encode(entity)) for (kind, key), entity in self.changed.items())
+        return tuple(self.effects)
