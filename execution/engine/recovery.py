@@ -31,6 +31,8 @@ class Recovered(NamedTuple):
     epoch: str
     settings: DeskSettings
     fold: SignalFold
+    #: bots that a person wants running
+    wanted: tuple[str, ...]
     events: int
     seconds: float
 
@@ -48,7 +50,8 @@ def recover(account_id: int) -> Recovered:
     for entry in tail:
         replay(desk, entry)
     fold = SignalFold(signals_last(account_id))
-    return Recovered(account.code, desk, epoch, settings, fold, len(tail), time.perf_counter() - started)
+    wanted = tuple(account.bots.filter(is_enabled=True, should_run=True).values_list("code", flat=True))
+    return Recovered(account.code, desk, epoch, settings, fold, wanted, len(tail), time.perf_counter() - started)
 
 
 def replay(desk: Desk, entry: Entry) -> None:

@@ -16,9 +16,12 @@ import structlog
 from django.db import Error as AnyDatabaseError
 
 from execution.brokers import open_broker
+from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import (
     Commanded,
+    CommandKind,
+    CommandSpec,
     DropUnsent,
     Effect,
     Event,
@@ -61,7 +64,7 @@ from execution.store import faults, market
 from execution.store.market import Glance
 from execution.store.polls import Poll, poll
 from risk.core.settings import AccountLimits
-from risk.core.units import use_decimal_context
+from risk.core.units import Instrument, Scope, ScopeKind, use_decimal_context
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +105,8 @@ class Runner:
         self._entries_closed = ""
         self._asked: set[str] = set()
         self.is_open = False
+        self._opened: tuple[object, ...] = ()
+        self._instruments: dict[str, Instrument] = {}
         self._lines: set[asyncio.Task[None]] = set()
         self._broker: Broker
         self._loop: DeskLoop
@@ -138,6 +143,10 @@ class Runner:
             log.warning("the account did not drain in time", account=self.stream.code)
         self._loop.stop()
         self._finish_with(_Done())
+
+    def is_outdated(self, account: Account) -> bool:
+        """True when venue, feed or instruments are not those this runner opened: it must be drained and run anew."""
+        return self._opened != (account.broker, account.broker_options, account.feed, self._instruments)
 
     def lost(self) -> None:
         """The lease went to another engine."""
@@ -178,6 +187,7 @@ class Runner:
         self.checklist.note(lines.JOURNAL, True, replayed)
         log.info("the journal is replayed", account=account.code, seq=recovered.desk.seq, took=replayed)
         await asyncio.sleep(self.lease.quiet_s)
+        self._opened = (account.broker, account.broker_options, account.feed, recovered.settings.instruments)
         self._broker = open_broker(
             account.broker,
             account=account.code,
@@ -239,8 +249,25 @@ class Runner:
         self.apply(news)
         for link in (LinkKind.LEASE, LinkKind.JOURNAL, LinkKind.ORDERS):
             self.take(LinkChanged(at=self.now(), link=link, is_up=True))
+        for bot in recovered.wanted:
+            self._start_bot(bot)
         if self._retry is not None:
             self.take(msgspec.structs.replace(self._retry, at=self.now()))
+
+    def _start_bot(self, bot: str) -> None:
+        """Start a bot that should run and does not: its row says so, whoever was asleep when a person did."""
+        state = self._loop.desk.state.bots.get(bot)
+        if state is not None and state.status is not BotStatus.STOPPED:
+            return
+        command = CommandSpec(
+            command_id=f"engine:{self.lease.token}:{bot}",
+            kind=CommandKind.START,
+            scope=Scope(ScopeKind.BOT, bot),
+            by="engine",
+            reason="it should run",
+            asked_at=self.now(),
+        )
+        self.take(Commanded(at=self.now(), command=command))
 
     async def _finish(self) -> None:
         await self._end
@@ -347,6 +374,7 @@ class Runner:
         if news.settings is not None and (state.settings is None or news.settings.digest != state.settings.digest):
             self.take(SettingsChanged(at=self.now(), settings=news.settings))
         if news.settings is not None:
+            self._instruments = news.settings.instruments
             self._floor.seat(news.settings)
         missing = tuple(h for h in news.halts if h.halt_id not in state.halts and h.halt_id not in self._loop.halts_cleared)
         if missing:
@@ -382,7 +410,6 @@ class Runner:
     async def _seconds(self) -> None:
         """Once a mark interval: marks, quiet bars, new seats, the checklist, and whether we may still be here at all."""
         while True:
-            await asyncio.sleep(self._parts.timing.mark_interval_ms / 1000)
             if self.lease.left_s <= 0:
                 self.lost()
             self._floor.marks_tell()
@@ -392,6 +419,7 @@ class Runner:
             self._check()
             if self.checklist.is_dirty:
                 await self._row_write()
+            await asyncio.sleep(self._parts.timing.mark_interval_ms / 1000)
 
     def _reconcile_again(self) -> None:
         """Reports were thrown away: a link that went down and up is what makes the Desk ask for everything."""

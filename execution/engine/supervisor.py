@@ -59,6 +59,7 @@ class Slot:
         self.suspects: Counter[bytes] = Counter()
         self.poisoned: frozenset[bytes] = frozenset()
         self.retry: Event | None = None
+        self.is_leaving = False
 
     def failed(self) -> int:
         """Count a failure; how many there were lately. Health long enough forgets the ones before."""
@@ -102,7 +103,7 @@ class Supervisor:
 
     def thinking(self) -> Seat | None:
         """The brain that holds the loop now, if one does. Read by the guard's thread."""
-        runners = [slot.runner for slot in list(self._slots.values()) if slot.runner is not None and slot.runner.is_open]
+        runners = [runner for pk in list(self._slots) if (runner := self._running(pk)) is not None]
         return next((seat for runner in runners if (seat := runner.thinking) is not None), None)
 
     async def drain(self) -> None:
@@ -112,6 +113,11 @@ class Supervisor:
         await self._parts.publisher.flush()
         await self._parts.publisher.write()
         await self._heartbeat(is_stopping=True)
+
+    def _running(self, account_id: int) -> Runner | None:
+        """The account's runner, once it is open."""
+        slot = self._slots.get(account_id)
+        return slot.runner if slot is not None and slot.runner is not None and slot.runner.is_open else None
 
     # --- accounts ----------------------------------------------------------------------------------------------------------
 
@@ -132,6 +138,9 @@ class Supervisor:
                 await self._refuse_live(account)
             elif pk not in self._slots and not self._is_draining:
                 await self._claim(pk)
+            elif (runner := self._running(pk)) is not None and runner.is_outdated(account):
+                log.info("venue, feed or instruments changed: the account starts again", account=account.code)
+                await runner.drain(within_s=DRAIN_S)
 
     async def _claim(self, account_id: int) -> None:
         timing, asked = self._parts.timing, time.monotonic()
@@ -163,8 +172,9 @@ class Supervisor:
     async def _let_go(self, slot: Slot) -> None:
         """Drain one account and give its lease back."""
         account_id = slot.lease.account_id
-        if slot.runner is not None and slot.runner.is_open:
-            await slot.runner.drain(within_s=DRAIN_S)
+        slot.is_leaving = True
+        if (runner := self._running(account_id)) is not None:
+            await runner.drain(within_s=DRAIN_S)
         if slot.task is not None:
             slot.task.cancel()
             await asyncio.wait([slot.task])
@@ -177,7 +187,7 @@ class Supervisor:
 
     async def _keep(self, slot: Slot) -> None:
         """Run the account again and again until it is let go or lost."""
-        while not self._is_draining and slot.lease.left_s > 0:
+        while slot.lease.left_s > 0:
             runner = slot.runner = Runner(slot.lease.account_id, self._parts, slot.lease, poisoned=slot.poisoned, retry=slot.retry)
             slot.retry = None
             if self._is_killed:
@@ -189,7 +199,7 @@ class Supervisor:
                 if any(isinstance(e, Lost) for e in errors):
                     break
                 await self._failed(slot, errors)
-            else:
+            if slot.is_leaving:
                 return
             slot.lease.quiet_s = 0.0
         log.warning("account lost", account_id=slot.lease.account_id, token=slot.lease.token)
@@ -274,7 +284,7 @@ class Supervisor:
                 log.warning("the database could not be asked for news", error=str(e))
 
     async def _poll(self) -> None:
-        runners = {pk: slot.runner for pk, slot in self._slots.items() if slot.runner is not None and slot.runner.is_open}
+        runners = {pk: runner for pk in self._slots if (runner := self._running(pk)) is not None}
         if not runners:
             return
         news = await self._parts.database.run(poll, {pk: runner.settings_version for pk, runner in runners.items()})
@@ -299,12 +309,10 @@ class Supervisor:
     async def _obey_kill_file(self, is_killed: bool, *, is_new: bool) -> None:
         if is_new:
             log.critical("the kill file stands: entries are closed and canceled", file=str(self._kill_file))
-        for slot in list(self._slots.values()):
-            if slot.runner is None or not slot.runner.is_open:
-                continue
-            slot.runner.close_entries(_KILLED if is_killed else "")
+        for runner in [runner for pk in self._slots if (runner := self._running(pk)) is not None]:
+            runner.close_entries(_KILLED if is_killed else "")
             if is_killed:
-                await slot.runner.entries_cancel()
+                await runner.entries_cancel()
 
     async def _heartbeats(self) -> None:
         while True:

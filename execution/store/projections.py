@@ -241,7 +241,8 @@ class Projection:
                     self._alarms[effect.key] = (effect, at)
                 case ClearAlarm():
                     self._alarms[effect.key] = at
-                case AnswerCommand():
+                case AnswerCommand() if effect.command_id.isdecimal():
+                    # the engine's own commands have no row
                     self._answers[effect.command_id] = (effect, seq, at)
                 case _:
                     pass

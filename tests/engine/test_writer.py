@@ -11,7 +11,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 
-from execution.engine import writer as writers
 from execution.engine.writer import JournalFailed, JournalWriter, Lost, Session, Write
 from execution.models import Account, AccountState, JournalEntry, Lease
 from execution.store import journal
@@ -81,7 +80,7 @@ async def test_it_writes_what_queued_during_a_commit_together(leased: Account, m
         gate.wait()
         return append(parts)
 
-    monkeypatch.setattr(writers.journal, "append", slow)
+    monkeypatch.setattr(journal, "append", slow)
     line = Line(leased)
     async with running() as writer:
         writer.submit(line.session, write(1))
@@ -115,7 +114,7 @@ async def test_it_breaks_every_session_of_a_commit_that_failed(leased: Account, 
             raise DatabaseError("database is locked")
         return append(parts)
 
-    monkeypatch.setattr(writers.journal, "append", fail_once)
+    monkeypatch.setattr(journal, "append", fail_once)
     broken, fresh = Line(leased), Line(leased)
     async with running() as writer:
         writer.submit(broken.session, write(1))

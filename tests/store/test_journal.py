@@ -12,6 +12,7 @@ from execution.models import Account, JournalEntry, Lease, Order, Snapshot
 from execution.models import AccountState as AccountRow
 from execution.store import journal
 from execution.store.journal import Image, JournalBroken
+from risk.models import AccountLimits
 from tests.store.values import at, entry, event, order, part, publish
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +103,5 @@ def test_it_refuses_an_entry_that_cannot_be_read(leased: Account) -> None:
         journal.load(leased.pk)
 
 
-def _limits(name: str) -> object:
-    from risk.models import AccountLimits
-
+def _limits(name: str) -> AccountLimits:
     return AccountLimits.objects.create(name=name)
