@@ -33,14 +33,16 @@ STRIP_PIECES: Final = {
     "strip-lamps": "console/strip.html#lamps",
     "strip-alarms": "console/strip.html#alarms",
     "banner": "console/strip.html#banner",
-    "nav-counts": "console/strip.html#nav-counts",
+    "count-orders": "console/strip.html#count-orders",
+    "count-brackets": "console/strip.html#count-brackets",
+    "count-positions": "console/strip.html#count-positions",
+    "answer-title": "console/strip.html#answer-title",
     "kill-counts": "console/strip.html#kill-counts",
 }
 #: pieces of the Desk page
 DESK_PIECES: Final = {
     "answer": "console/desk.html#answer",
     "cards": "console/desk.html#cards",
-    "died": "console/desk.html#died",
     "alarms": "console/desk.html#alarms",
     "fleet-told": "console/desk.html#fleet-told",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from tradingdesk.console.consumers import LiveConsumer
 from tradingdesk.console.views import acts, audit, bots, desk, lists
 
 app_name = "console"
@@ -42,4 +43,4 @@ urlpatterns = [
     path("audit/verify/", audit.verify, name="audit-verify"),
 ]
 
-websocket_urlpatterns: list[object] = []
+websocket_urlpatterns = [path("live/", LiveConsumer.as_asgi())]

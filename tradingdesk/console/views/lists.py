@@ -127,4 +127,4 @@ def positions(request: HttpRequest) -> HttpResponse:
 
 def drawer(request: HttpRequest, template: str) -> str:
     """Only the drawer's content for the drawer, the whole page otherwise."""
-    return f"{template}#drawer" if request.headers.get("HX-Request") == "true" else template
+    return f"{template}#drawer" if request.headers.get("HX-Target", "").endswith("-body") else template

@@ -1,0 +1,181 @@
+// The live page: frames from the desk, numbered and acknowledged. On a gap, a reconnect or a long sleep the live part is loaded again.
+"use strict";
+
+(() => {
+  const socket = document.getElementById("socket");
+  if (!socket) return;
+  const lost = document.getElementById("lost");
+  const lamp = document.getElementById("page-lamp");
+  const lampText = document.getElementById("page-lamp-text");
+  const LOST_MS = 5000;
+  const HIDDEN_MS = 30000;
+  let wrapper = null;
+  let last = 0;
+  let heardAt = performance.now();
+  let opened = 0;
+  let isResyncing = false;
+  let isSlow = false;
+  let hiddenAt = 0;
+  const held = new Map();
+
+  function say(text, level) {
+    if (lampText.textContent !== text) lampText.textContent = text;
+    lamp.dataset.level = level;
+  }
+
+  function send(body) {
+    if (wrapper) wrapper.sendImmediately(JSON.stringify(body));
+  }
+
+  // --- frames ---
+
+  document.addEventListener("htmx:wsOpen", (event) => {
+    wrapper = event.detail.socketWrapper;
+    last = 0;
+    opened += 1;
+    heardAt = performance.now();
+    if (opened > 1) resync();
+  });
+
+  document.addEventListener("htmx:wsBeforeMessage", (event) => {
+    const text = event.detail.message;
+    heardAt = performance.now();
+    wrapper = event.detail.socketWrapper;
+    const isJson = text.startsWith("{");
+    const body = isJson ? JSON.parse(text) : null;
+    const number = isJson ? body.n : Number(text.slice(4, text.indexOf("-->")));
+    if (last && number !== last + 1) resync();
+    last = number;
+    if (isJson) {
+      event.preventDefault();
+      told(body);
+      send({ ack: number });
+    }
+  });
+
+  document.addEventListener("htmx:wsAfterMessage", () => {
+    send({ ack: last });
+    desk.count(document);
+    titled();
+    document.dispatchEvent(new Event("desk:frame"));
+  });
+
+  function told(body) {
+    if (body.at) desk.skew = body.at - Date.now();
+    if ("slow" in body) isSlow = body.slow;
+    if (body.resync) resync();
+    if (body.chart) document.dispatchEvent(new CustomEvent("desk:chart", { detail: body.chart }));
+    if (!isResyncing && lost.hidden) say(isSlow ? "live, once a second" : "live", "");
+  }
+
+  // the answer stands in the tab's title too
+  function titled() {
+    const answer = document.getElementById("answer-title").textContent.trim();
+    const rest = document.title.split(" · ").slice(1).join(" · ");
+    const title = `${answer} · ${rest}`;
+    if (document.title !== title) document.title = title;
+  }
+
+  // --- rows and cells ---
+
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (target.tagName === "TBODY") {
+      // a frame carries new rows in a table, since a row cannot stand alone in HTML
+      const rows = [...fragment.querySelectorAll("tr")];
+      fragment.replaceChildren(...rows.filter((row) => !document.getElementById(row.id)));
+      document.getElementById(`${target.id.replace(/-rows$/, "")}-empty`)?.remove();
+      if (target.matches(":hover")) {
+        // rows never move under the pointer: new ones wait until it leaves
+        event.detail.shouldSwap = false;
+        hold(target, [...fragment.children]);
+      }
+    } else if (target.tagName === "TD") {
+      target.classList.remove("flash");
+      void target.offsetWidth;
+      target.classList.add("flash");
+    } else if (target.contains(document.activeElement) && document.activeElement !== document.body && target.querySelector("details[open]")) {
+      event.detail.shouldSwap = false;
+    }
+  });
+
+  document.addEventListener("htmx:oobErrorNoTarget", (event) => event.stopImmediatePropagation());
+
+  function hold(body, rows) {
+    if (!held.has(body)) {
+      held.set(body, []);
+      body.addEventListener("mouseleave", () => { body.prepend(...held.get(body)); held.delete(body); trim(body); }, { once: true });
+    }
+    held.get(body).unshift(...rows.filter((row) => !held.get(body).some((other) => other.id === row.id)));
+  }
+
+  function trim(body) {
+    const most = Number(body.dataset.most || 200);
+    while (body.rows.length > most) body.lastElementChild.remove();
+  }
+
+  document.addEventListener("desk:frame", () => { for (const body of document.querySelectorAll("tbody[data-most]")) if (!body.matches(":hover")) trim(body); });
+
+  // --- starting over ---
+
+  function resync() {
+    if (isResyncing) return;
+    isResyncing = true;
+    document.body.classList.add("is-resyncing");
+    say("resyncing", "warn");
+    // many pages come back at the same moment: spread them
+    setTimeout(async () => {
+      try {
+        await htmx.ajax("GET", location.href, { target: "#live", select: "#live", swap: "outerHTML" });
+        const seen = Number(document.getElementById("live").dataset.seen);
+        send({ seen });
+        titled();
+        document.dispatchEvent(new Event("desk:resynced"));
+      } catch {
+        say("no answer", "bad");
+      } finally {
+        isResyncing = false;
+        document.body.classList.remove("is-resyncing");
+      }
+    }, opened > 1 ? Math.random() * 2000 : 0);
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      hiddenAt = performance.now();
+    } else if (hiddenAt && performance.now() - hiddenAt > HIDDEN_MS) {
+      resync();
+    }
+  });
+
+  window.addEventListener("pageshow", (event) => { if (event.persisted) resync(); });
+
+  document.addEventListener("htmx:wsClose", (event) => {
+    const code = event.detail.event.code;
+    if (code === 4401) {
+      location.href = `${socket.dataset.login}?next=${encodeURIComponent(location.pathname + location.search)}`;
+    } else if (code === 4403) {
+      location.reload();
+    } else if (![1006, 1011, 1012, 1013].includes(code)) {
+      // those four htmx opens again by itself
+      setTimeout(() => wrapper?.reconnect(), 500 + Math.random() * 2000);
+    }
+  });
+
+  // --- losing the desk ---
+
+  setInterval(() => {
+    const silent = performance.now() - heardAt;
+    const isLost = silent > LOST_MS;
+    if (isLost) {
+      lost.textContent = `This page lost the desk ${desk.span(Math.floor(silent / 1000) * 1000).replace(".0", "")} ago. Nothing below is current. Stops resting at the venue still work.`;
+      say("lost the desk", "bad");
+    } else if (!lost.hidden && !isResyncing) {
+      say("live", "");
+    }
+    if (lost.hidden === isLost) {
+      lost.hidden = !isLost;
+      document.body.classList.toggle("is-lost", isLost);
+    }
+  }, 1000);
+})();
