@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from execution.services.accounts import account_delete, account_save, bot_delete, bot_save, settings_numbered
-from execution.services.acts import ActRefused
+from execution.services.acts import ActRefused, engine_runs
 from execution.services.halts import (
     bot_pause,
     bot_resume,
@@ -47,6 +47,7 @@ __all__ = [
     "breaker_reset",
     "clear_hold",
     "clear_phrase",
+    "engine_runs",
     "flatten",
     "flatten_stop",
     "halt",

@@ -1,0 +1,119 @@
+"""`manage.py status`: what runs, what is open, what protects it, and what halts it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from execution.core.orders import Purpose
+from execution.models import Account, Engine
+from execution.selectors import Overview, overview
+from execution.services import engine_runs
+from risk.models import Halt
+
+
+class Command(BaseCommand):
+    help = "Show accounts, bots, positions with their protection, halts and engines."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--account", metavar="CODE", help="only this account")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        at = timezone.now()
+        chosen = Account.objects.filter(code=options["account"]) if options["account"] else None
+        desk = overview(accounts=chosen, at=at)
+        for line in _all(desk, at):
+            self.stdout.write(line)
+
+
+def _all(desk: Overview, at: datetime) -> Iterator[str]:
+    yield f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    yield from _section("Halts", ("scope", "mode", "cause", "by", "since", "reason"), _halts(desk, at), "none")
+    yield from _section("Accounts", ("account", "env", "phase", "equity", "working", "engine"), _accounts(desk, at), "none")
+    yield from _section("Bots", ("bot", "account", "state", "by", "symbols", "placed", "denied"), _bots(desk), "none")
+    columns = ("symbol", "account", "bot", "qty", "avg", "unrealised", "protection")
+    yield from _section("Positions", columns, _positions(desk), "flat")
+    yield from _section("Alarms", ("priority", "what", "cause"), _alarms(desk), "none")
+    yield from _section("Engines", ("engine", "pid", "seen", "state"), _engines(desk, at), "no engine runs: nothing can trade")
+
+
+def _halts(desk: Overview, at: datetime) -> Iterable[Sequence[Any]]:
+    for halt in desk.halts:
+        yield _where(halt), halt.mode, halt.cause.lower(), halt.by, _age(at - halt.at), halt.reason
+
+
+def _accounts(desk: Overview, at: datetime) -> Iterable[Sequence[Any]]:
+    for account in desk.accounts:
+        state = desk.states.get(account.pk)
+        entries = sum(1 for o in desk.orders if o.account_id == account.pk and o.purpose == Purpose.ENTRY)
+        legs = sum(1 for o in desk.orders if o.account_id == account.pk) - entries
+        engine = account.lease.engine if engine_runs(account, at) else "none"
+        phase, equity = (state.phase, f"{state.equity:f} {account.currency}") if state else ("STOPPED", "–")
+        yield account.code, account.environment, phase, equity, f"{entries} entries, {legs} others", engine
+
+
+def _bots(desk: Overview) -> Iterable[Sequence[Any]]:
+    for bot in desk.bots:
+        effective = desk.effective(bot)
+        state = getattr(bot, "state", None)
+        counts = (state.placed, state.denied) if state else (0, 0)
+        symbols = ", ".join(desk.symbols_of.get(bot.pk, ()))
+        yield bot.code, desk.accounts_by_id[bot.account_id].code, effective.name, effective.level or "–", symbols, *counts
+
+
+def _positions(desk: Overview) -> Iterable[Sequence[Any]]:
+    for position in desk.positions:
+        found = desk.protection_of(position)
+        stop = (
+            f"stop {found.stop.stop_px:f} for {found.covered_qty:f} of {found.qty:f}" if found.stop and found.stop.stop_px else ""
+        )
+        protection = stop or "UNPROTECTED"
+        account = desk.accounts_by_id[position.account_id].code
+        average = f"{position.avg_px:.8g}" if position.avg_px is not None else "–"
+        yield position.symbol, account, position.bot, f"{position.qty:f}", average, f"{position.unrealised:.2f}", protection
+
+
+def _alarms(desk: Overview) -> Iterable[Sequence[Any]]:
+    for alarm in sorted(desk.alarms, key=lambda alarm: alarm.priority):
+        yield alarm.priority, alarm.title, alarm.cause
+
+
+def _engines(desk: Overview, at: datetime) -> Iterable[Sequence[Any]]:
+    for engine in desk.engines:
+        if state := _engine_state(engine, at):
+            yield engine.name, engine.pid, _age(at - engine.seen_at), state
+
+
+def _engine_state(engine: Engine, at: datetime) -> str:
+    """Empty for one that stopped as it should."""
+    if engine.stopped_at is not None:
+        return ""
+    return "runs" if at - engine.seen_at < timedelta(seconds=5) else "SILENT"
+
+
+def _where(halt: Halt) -> str:
+    return f"{halt.scope.lower()} {halt.scope_key}".strip()
+
+
+def _age(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+def _section(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> Iterator[str]:
+    table = [[str(cell) for cell in row] for row in rows]
+    yield ""
+    if not table:
+        yield f"{title}: {empty}"
+        return
+    yield title
+    widths = [max(len(row[i]) for row in [columns, *table]) for i in range(len(columns))]
+    for row in [columns, *table]:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
