@@ -1,13 +1,18 @@
-"""How a log record becomes one line: words for people, JSON for machines. Fields given as `extra` come after the words."""
+"""How a log record becomes one line: words for people, JSON for machines. Fields come after the words, as key=value.
+
+Records come from `logging` and from `structlog`; both end in the same formatter.
+"""
 
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 from typing import Any
 
 import structlog
 
 _BEFORE: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
@@ -20,7 +25,9 @@ def _line(logger: Any, name: str, fields: structlog.typing.EventDict) -> str:
     opening = f"{fields.pop('timestamp')} {fields.pop('process')} {fields.pop('level').upper()}"
     head = f"{opening} {fields.pop('logger')}: {fields.pop('event')}"
     traceback = fields.pop("exception", "")
-    return " ".join([head, *(f"{key}={value}" for key, value in fields.items())]) + (f"\n{traceback}" if traceback else "")
+    # a library hangs whole requests and sockets on its records
+    plain = [f"{key}={value}" for key, value in fields.items() if isinstance(value, (str, int, float, Decimal))]
+    return " ".join([head, *plain]) + (f"\n{traceback}" if traceback else "")
 
 
 def formatter(*, process: str, is_json: bool) -> logging.Formatter:
@@ -29,9 +36,14 @@ def formatter(*, process: str, is_json: bool) -> logging.Formatter:
     def add_process(logger: Any, name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {**fields, "process": process}
 
-    last: Any = structlog.processors.JSONRenderer() if is_json else _line
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    last: Any = structlog.processors.JSONRenderer(default=str) if is_json else _line
     errors = structlog.processors.dict_tracebacks if is_json else structlog.processors.format_exc_info
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_BEFORE, add_process],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, errors, last],
+        foreign_pre_chain=_BEFORE,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_process, errors, last],
     )
