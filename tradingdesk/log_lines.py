@@ -6,6 +6,7 @@ Records come from `logging` and from `structlog`; both end in the same formatter
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,9 +16,11 @@ _BEFORE: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
+    structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+_PLAIN = (str, int, float, Decimal, datetime)
 
 
 def _line(logger: Any, name: str, fields: structlog.typing.EventDict) -> str:
@@ -25,16 +28,17 @@ def _line(logger: Any, name: str, fields: structlog.typing.EventDict) -> str:
     opening = f"{fields.pop('timestamp')} {fields.pop('process')} {fields.pop('level').upper()}"
     head = f"{opening} {fields.pop('logger')}: {fields.pop('event')}"
     traceback = fields.pop("exception", "")
-    # a library hangs whole requests and sockets on its records
-    plain = [f"{key}={value}" for key, value in fields.items() if isinstance(value, (str, int, float, Decimal))]
-    return " ".join([head, *plain]) + (f"\n{traceback}" if traceback else "")
+    return " ".join([head, *(f"{key}={value}" for key, value in fields.items())]) + (f"\n{traceback}" if traceback else "")
 
 
 def formatter(*, process: str, is_json: bool) -> logging.Formatter:
     """The formatter of every process, for LOGGING. `process` stands in each line: web, engine, jobs, watch …"""
 
-    def add_process(logger: Any, name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return {**fields, "process": process}
+    def told(logger: Any, name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        # libraries hang whole requests and sockets on their records: only plain values are told
+        return {"process": process} | {
+            key: value for key, value in fields.items() if key == "exc_info" or isinstance(value, _PLAIN)
+        }
 
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_BEFORE, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -42,8 +46,10 @@ def formatter(*, process: str, is_json: bool) -> logging.Formatter:
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     last: Any = structlog.processors.JSONRenderer(default=str) if is_json else _line
-    errors = structlog.processors.dict_tracebacks if is_json else structlog.processors.format_exc_info
+    # without locals: a frame may hold a password
+    frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    errors = structlog.processors.ExceptionRenderer(frames) if is_json else structlog.processors.format_exc_info
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_BEFORE,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_process, errors, last],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, told, errors, last],
     )
