@@ -8,7 +8,7 @@ open, high, low and close, whose market time is the bar's end.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import PurePath
@@ -71,22 +71,27 @@ _NUMBERS_MAX: Final = 50_000
 
 def line_at(line: bytes) -> datetime | None:
     """The receive time that opens a raw line; None when the line does not open with one."""
-    digits, _, rest = line.partition(b" ")
-    if len(digits) != 19 or not digits.isdigit() or not rest.startswith(b"{"):
+    try:
+        return EPOCH + timedelta(0, int(line[:10]), int(line[10:16])) if line[16:19].isdigit() and line[19:21] == b" {" else None
+    except ValueError:
         return None
-    return EPOCH + timedelta(0, 0, int(digits[:16]))
 
 
 class BinanceLines:
-    """Reads raw lines in their order; remembers each symbol's last trade and when its prices last changed."""
+    """Reads raw lines in their order; remembers each symbol's last trade and when its prices last changed.
 
-    def __init__(self) -> None:
+    `symbols` are the ones wanted, None for all.
+    """
+
+    def __init__(self, symbols: Container[str] | None) -> None:
+        self._symbols = symbols
         self._numbers: dict[str, Decimal] = {}
+        self._number = self._numbers.get
         self._last: dict[str, Decimal] = {}
         self._seen: dict[str, tuple[Decimal, Decimal, Decimal, datetime]] = {}
 
-    def read(self, line: bytes, at: datetime, now: datetime) -> Quote | Trade | None:
-        """The quote or trade of a line, None for a message that carries neither. Raises BrokenLine."""
+    def read(self, line: bytes, at: datetime, now: datetime) -> tuple[Quote] | tuple[Trade] | tuple[()]:
+        """The quote or trade of a line, or nothing for a message that carries neither. Raises BrokenLine."""
         try:
             if line.find(b"@bookTicker", 20, 80) > 0:
                 return self._quote(_decode_book(line[20:]).data, at, now)
@@ -96,23 +101,24 @@ class BinanceLines:
             raise BrokenLine(str(e) or type(e).__name__) from e
         if not line.rstrip().endswith(b"}"):
             raise BrokenLine("the line is cut off")
-        return None
+        return ()
 
-    def _quote(self, book: _Book, at: datetime, now: datetime) -> Quote:
-        number, symbol = self._number, book.s
-        bid, ask = number(book.b), number(book.a)
-        last = self._last.get(symbol, bid)
-        seen = self._seen.get(symbol)
+    def _quote(self, book: _Book, at: datetime, now: datetime) -> tuple[Quote] | tuple[()]:
+        number, new, symbol = self._number, self._new_number, book.s
+        if self._symbols is not None and symbol not in self._symbols:
+            return ()
+        bid, ask = number(book.b) or new(book.b), number(book.a) or new(book.a)
+        last, seen = self._last.get(symbol, bid), self._seen.get(symbol)
         if seen is None or seen[0] is not bid or seen[1] is not ask or seen[2] is not last:
             seen = self._seen[symbol] = (bid, ask, last, now)
-        return Quote(symbol, bid, ask, last, at, now, seen[3], number(book.B), number(book.A))
+        bid_qty, ask_qty = number(book.B) or new(book.B), number(book.A) or new(book.A)
+        return (Quote(symbol, bid, ask, last, at, now, seen[3], bid_qty, ask_qty),)
 
-    def _trade(self, trade: _Trade, at: datetime, now: datetime) -> Trade:
-        price = self._last[trade.s] = self._number(trade.p)
-        return Trade(trade.s, price, self._number(trade.q), at, now)
-
-    def _number(self, text: str) -> Decimal:
-        return self._numbers.get(text) or self._new_number(text)
+    def _trade(self, trade: _Trade, at: datetime, now: datetime) -> tuple[Trade] | tuple[()]:
+        if self._symbols is not None and trade.s not in self._symbols:
+            return ()
+        price = self._last[trade.s] = self._number(trade.p) or self._new_number(trade.p)
+        return (Trade(trade.s, price, self._number(trade.q) or self._new_number(trade.q), at, now),)
 
     def _new_number(self, text: str) -> Decimal:
         value = Decimal(text)

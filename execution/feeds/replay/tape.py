@@ -10,9 +10,10 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 from execution.core.messages import Bar, Trade
+from execution.feeds.bars import EPOCH
 from execution.feeds.replay.codec import (
     BarRow,
     BinanceLines,
@@ -47,7 +48,7 @@ class Tape(Protocol):
 
     def moments(self, offset: int, broken: OnBroken) -> Iterator[tuple[int, datetime, bytes | BarRow]]: ...
 
-    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[bytes | BarRow, datetime, datetime], Events]: ...
+    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[Any, datetime, datetime], Events]: ...
 
 
 def open_tape(path: str | Path) -> Tape:
@@ -104,40 +105,37 @@ class LineTape:
 
     def _symbols(self) -> frozenset[str]:
         found: set[str] = set()
-        codec = BinanceLines()
+        codec = BinanceLines(None)
         for line in islice(_lines(self._path), _SYMBOL_LINES):
             if at := line_at(line):
                 with suppress(BrokenLine):
-                    if event := codec.read(line, at, at):
-                        found.add(event.symbol)
+                    found.update(event.symbol for event in codec.read(line, at, at))
         return frozenset(found)
 
     def size_up_to(self, most: int) -> int:
         return sum(1 for _ in islice(_lines(self._path), most))
 
     def moments(self, offset: int, broken: OnBroken) -> Iterator[tuple[int, datetime, bytes | BarRow]]:
-        number = offset
+        number, second, second_at = offset, b"", EPOCH
         try:
             for line in islice(_lines(self._path), offset, None):
                 number += 1
                 # the full depth of the book is the larger part of such a tape, and nobody here reads it
                 if line.find(b"@depth", 20, 80) > 0:
                     continue
-                if at := line_at(line):
-                    yield number, at, line
-                elif line.strip():
-                    broken(number, "it does not begin with a receive time in ns")
+                # as line_at() does it, but a second is computed once
+                if line[:10] != second or line[19:21] != b" {" or not line[10:19].isdigit():
+                    if (at := line_at(line)) is None:
+                        if line.strip():
+                            broken(number, "it does not begin with a receive time in ns")
+                        continue
+                    second, second_at = line[:10], at.replace(microsecond=0)
+                yield number, second_at + timedelta(0, 0, int(line[10:16])), line
         except _DAMAGED as e:
             broken(number + 1, f"the file is damaged here and ends ({e})")
 
-    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[bytes | BarRow, datetime, datetime], Events]:
-        read = BinanceLines().read
-
-        def events(line: bytes | BarRow, at: datetime, now: datetime) -> Events:
-            event = read(line, at, now)  # type: ignore[arg-type]
-            return (event,) if event is not None and event.symbol in instruments else ()
-
-        return events
+    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[Any, datetime, datetime], Events]:
+        return BinanceLines(instruments).read
 
 
 class BarTape:
@@ -177,11 +175,10 @@ class BarTape:
         for index in range(offset, len(self._rows)):
             yield index + 1, *self._rows[index]
 
-    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[bytes | BarRow, datetime, datetime], Events]:
+    def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[Any, datetime, datetime], Events]:
         changed: dict[str, datetime] = {}
 
-        def events(row: bytes | BarRow, at: datetime, now: datetime) -> Events:
-            assert isinstance(row, BarRow)
+        def events(row: BarRow, at: datetime, now: datetime) -> Events:
             if (instrument := instruments.get(row.symbol)) is None:
                 return ()
             if row.volume > ZERO or row.symbol not in changed or row.bid is not None:
