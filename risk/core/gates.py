@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from risk.core import circuit_breaker, order_gates, portfolio, session_pnl
 from risk.core.book import EXTERNAL, Book, Halt, NotReadyCause
 from risk.core.sizing import is_positive
-from risk.core.trial import INSTRUMENT_LEVEL, UNCOMPUTED, Trial, age_ms
+from risk.core.trial import INSTRUMENT_LEVEL, UNCOMPUTED, Bound, Trial, age_ms, age_s
 from risk.core.units import ZERO
 from risk.core.verdict import Approved, Check, Denied, HaltMode, OrderClass, Proposal, Reason
 from risk.core.wording import exact, number
@@ -91,7 +91,7 @@ def is_complete() -> bool:
 def account_ready(trial: Trial) -> Check | None:
     """Gate 1. For exits and protection only what makes sending impossible counts."""
     book, gate = trial.book, "Account ready"
-    is_entry = trial.proposal.order_class is OrderClass.ENTRY
+    is_entry = trial.is_entry
     for not_ready in book.not_ready:
         if is_entry or not_ready.cause in _NOWHERE_TO_SEND:
             detail = not_ready.text or not_ready.cause.replace("_", " ").lower()
@@ -107,8 +107,7 @@ def account_ready(trial: Trial) -> Check | None:
 
 def halts(trial: Trial) -> Check | None:
     """Gate 2. The most restrictive halt that covers the order. An operator's exit passes every halt, REDUCE_ONLY passes every exit."""
-    proposal = trial.proposal
-    is_entry = proposal.order_class is OrderClass.ENTRY
+    proposal, is_entry = trial.proposal, trial.is_entry
     halt = _halt_over(trial)
     if halt is not None and (is_entry or (halt.mode is HaltMode.HALTED and proposal.is_automatic)):
         reason = Reason.HALTED if halt.mode is HaltMode.HALTED else Reason.REDUCE_ONLY
@@ -187,7 +186,7 @@ def _duration(ms: Decimal) -> str:
     return f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
 
 
-# --- 5, 6: can this price and instrument be used ----------------------------------------------------------------------------------
+# --- 5, 6: can this price and instrument be used -----------------------------------------------------------------------
 
 
 def price(trial: Trial) -> Check | None:
@@ -202,10 +201,7 @@ def price(trial: Trial) -> Check | None:
     if quote.bid > quote.ask:
         detail = f"The market is crossed: bid {exact(quote.bid)} is above ask {exact(quote.ask)}."
         return trial.denied(gate, Reason.CROSSED_PRICE, detail, observed=quote.bid, limit=quote.ask)
-    age, still = age_ms(trial.at, quote.received_at), age_ms(trial.at, quote.changed_at) / 1000
-    return trial.at_most(gate, Reason.STALE_PRICE, "price_age_ms_max", age, _stale_sentence) or trial.at_most(
-        "Price frozen", Reason.FROZEN_PRICE, "price_frozen_s", still, _frozen_sentence
-    )
+    return trial.at_most(_STALE, age_ms(trial.at, quote.received_at)) or trial.at_most(_FROZEN, age_s(trial.at, quote.changed_at))
 
 
 def _stale_sentence(trial: Trial, age: Decimal, limit: Decimal) -> str:
@@ -216,13 +212,17 @@ def _frozen_sentence(trial: Trial, still: Decimal, limit: Decimal) -> str:
     return f"The price last changed {number(still)} s ago; the limit is {number(limit)} s. Entries pass when it moves."
 
 
+_STALE: Final = Bound("Price age", Reason.STALE_PRICE, "price_age_ms_max", _stale_sentence)
+_FROZEN: Final = Bound("Price frozen", Reason.FROZEN_PRICE, "price_frozen_s", _frozen_sentence)
+
+
 def instrument(trial: Trial) -> Check | None:
     """Gate 6. On the bot's list, tradable, open. An exit only needs it tradable."""
     spec, symbol, gate = trial.book.instrument, trial.proposal.symbol, "Instrument"
     if spec is None or not spec.is_tradable:
         detail = f"{symbol} is not tradable. Mark it tradable, or close the position at the venue."
         return trial.denied(gate, Reason.INSTRUMENT_NOT_ALLOWED, detail, level=INSTRUMENT_LEVEL)
-    if trial.proposal.order_class is OrderClass.ENTRY:
+    if trial.is_entry:
         if symbol not in trial.book.symbols:
             detail = f"{symbol} is not among the {len(trial.book.symbols)} instruments of bot {trial.proposal.bot}."
             return trial.denied(gate, Reason.INSTRUMENT_NOT_ALLOWED, detail, level=f"bot {trial.proposal.bot}")

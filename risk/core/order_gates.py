@@ -5,19 +5,20 @@ For an entry these run after gate 5 and 6, so a usable quote and a known instrum
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
 from risk.core import sizing
 from risk.core.settings import UnsupportedProtection
 from risk.core.sizing import is_positive
-from risk.core.trial import INSTRUMENT_LEVEL, Trial
-from risk.core.units import ONE, ZERO, OrdType, TimeInForce
-from risk.core.verdict import Capability, Check, HintKind, OrderClass, Reason
+from risk.core.trial import INSTRUMENT_LEVEL, LIMIT_KINDS, STOP_KINDS, Bound, Trial
+from risk.core.units import HUNDRED, ONE, ZERO, OrdType, TimeInForce, multiple_above
+from risk.core.verdict import Capability, Check, HintKind, OrderClass, Proposal, Reason
 from risk.core.wording import exact, number, pair
 
-_LIMIT_KINDS: Final = (OrdType.LIMIT, OrdType.STOP_LIMIT)
-_STOP_KINDS: Final = (OrdType.STOP, OrdType.STOP_LIMIT)
+_INVALID: Final = Reason.INVALID_DECISION
+_LIMIT, _IOC, _FOK = OrdType.LIMIT, TimeInForce.IOC, TimeInForce.FOK
 #: any of these lets a stop rest at the venue
 _HOLDS_STOPS: Final = frozenset({Capability.STOP_ORDERS, Capability.NATIVE_BRACKET, Capability.NATIVE_OCO})
 
@@ -28,20 +29,15 @@ def decision(trial: Trial) -> Check | None:
     if denial is not None:
         return denial
     _put_on_ticks(trial)
-    match trial.proposal.order_class:
-        case OrderClass.ENTRY:
-            return _entry_price(trial) or _confidence(trial) or _stop_and_target(trial) or _stop_distance(trial)
-        case OrderClass.EXIT:
-            return _exit_capacity(trial)
-        case OrderClass.PROTECTION:
-            return None
+    if trial.is_entry:
+        return _entry_price(trial) or _confidence(trial) or _stop_and_target(trial) or _stop_distance(trial)
+    return _exit_capacity(trial) if trial.proposal.order_class is OrderClass.EXIT else None
 
 
 def _numbers(trial: Trial) -> Check | None:
     """Every number given is positive and finite, and those the order's kind needs are given."""
-    proposal, kind = trial.proposal, trial.proposal.ord_type
-    is_entry = proposal.order_class is OrderClass.ENTRY
-    is_limit, is_stop = kind in _LIMIT_KINDS, kind in _STOP_KINDS
+    proposal, kind, is_entry = trial.proposal, trial.proposal.ord_type, trial.is_entry
+    is_limit, is_stop = kind in LIMIT_KINDS, kind in STOP_KINDS
     for name, value, is_needed in (
         ("price", proposal.price, is_limit),
         ("stop_px", proposal.stop_px, is_stop),
@@ -52,10 +48,10 @@ def _numbers(trial: Trial) -> Check | None:
         if (value is None and is_needed) or (value is not None and not is_positive(value)):
             is_what = "missing" if value is None else exact(value)
             detail = f"{name} is {is_what}; a {kind.value} order needs a positive, finite number there."
-            return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level="decision")
+            return trial.denied("Numbers", _INVALID, detail, level="decision")
     if is_entry and not is_limit and proposal.price is not None:
         detail = f"A {kind.value} order has no limit, so its price {exact(proposal.price)} would be lost. Ask for a LIMIT order."
-        return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level="decision")
+        return trial.denied("Numbers", _INVALID, detail, level="decision")
     trial.passed("Numbers")
     return None
 
@@ -78,9 +74,7 @@ def _exit_capacity(trial: Trial) -> Check | None:
         capacity = abs(book.position_qty)
     if book.position_qty * proposal.side.sign >= 0:
         capacity = ZERO
-    return trial.within(
-        "Exit capacity", Reason.INVALID_DECISION, trial.order_qty, capacity, _exit_capacity_sentence, level="position"
-    )
+    return trial.within(_EXIT_CAPACITY, trial.order_qty, capacity, "position")
 
 
 def _exit_capacity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
@@ -92,7 +86,7 @@ def _entry_price(trial: Trial) -> Check | None:
     """The price an entry is judged at: its limit, else its stop, else where its side trades now. Rounding may have taken a price to zero."""
     if trial.price == 0 or trial.stop_px == 0:
         detail = f"A price below one tick of {exact(trial.instrument.tick_size)} cannot be sent."
-        return trial.denied("Numbers", Reason.INVALID_DECISION, detail, level=INSTRUMENT_LEVEL)
+        return trial.denied("Numbers", _INVALID, detail, level=INSTRUMENT_LEVEL)
     trial.entry_px = trial.price or trial.stop_px or trial.quote.reference(trial.proposal.side)
     return None
 
@@ -103,7 +97,7 @@ def _confidence(trial: Trial) -> Check | None:
         return None
     if not confidence.is_finite() or confidence < 0 or confidence > 1:
         detail = f"Confidence {number(confidence)} does not lie between 0 and 1."
-        return trial.denied("Confidence", Reason.INVALID_DECISION, detail, observed=confidence, limit=ONE, level="decision")
+        return trial.denied("Confidence", _INVALID, detail, observed=confidence, limit=ONE, level="decision")
     trial.passed("Confidence", confidence, ONE, "decision")
     return None
 
@@ -116,26 +110,24 @@ def _stop_and_target(trial: Trial) -> Check | None:
     if proposal.stop_loss is None and is_required:
         level = trial.levels["is_stop_required"]
         return trial.denied(gate, Reason.MISSING_STOP_LOSS, "The decision has no stop-loss, and one is required.", level=level)
-    sign = proposal.side.sign
-    for name, value, direction, word in (
-        ("stop-loss", proposal.stop_loss, -sign, "below" if sign > 0 else "above"),
-        ("target", proposal.take_profit, sign, "above" if sign > 0 else "below"),
+    for name, value, is_below in (
+        ("stop-loss", proposal.stop_loss, trial.is_buy),
+        ("target", proposal.take_profit, not trial.is_buy),
     ):
-        if value is not None and (value - entry) * direction <= 0:
-            detail = f"The {name} {exact(value)} of a {proposal.side} at {exact(entry)} must lie {word} it."
-            return trial.denied(gate, Reason.INVALID_DECISION, detail, observed=value, limit=entry, level="decision")
+        if value is not None and not (value < entry if is_below else value > entry):
+            where = "below" if is_below else "above"
+            detail = f"The {name} {exact(value)} of a {proposal.side} at {exact(entry)} must lie {where} it."
+            return trial.denied(gate, _INVALID, detail, observed=value, limit=entry, level="decision")
     trial.passed(gate)
     return None
 
 
 def _stop_distance(trial: Trial) -> Check | None:
-    stop, entry, reason = trial.proposal.stop_loss, trial.entry_px, Reason.INVALID_DECISION
+    stop, entry = trial.proposal.stop_loss, trial.entry_px
     if stop is None:
         return None
-    distance = abs(entry - stop) * 100 / entry
-    return trial.at_least(
-        "Least stop distance", reason, "stop_distance_pct_min", distance, _stop_distance_sentence
-    ) or trial.at_most("Stop distance", reason, "stop_distance_pct_max", distance, _stop_distance_sentence)
+    distance = abs(entry - stop) * HUNDRED / entry
+    return trial.at_least(_STOP_DISTANCE_MIN, distance) or trial.at_most(_STOP_DISTANCE_MAX, distance)
 
 
 def _stop_distance_sentence(trial: Trial, distance: Decimal, limit: Decimal) -> str:
@@ -148,11 +140,10 @@ def _stop_distance_sentence(trial: Trial, distance: Decimal, limit: Decimal) -> 
 def in_flight(trial: Trial) -> Check | None:
     """Gate 8. No entry while enough are unanswered, no more adds to a position than allowed."""
     book = trial.book
-    entry, add = Decimal(book.entries_in_flight + 1), Decimal(book.adds + 1)
-    denial = trial.at_most("Entries in flight", Reason.ENTRY_IN_FLIGHT, "entries_in_flight_max", entry, _busy_sentence)
-    if denial is not None or book.position_qty * trial.proposal.side.sign <= 0:
+    denial = trial.at_most(_IN_FLIGHT, Decimal(book.entries_in_flight + 1))
+    if denial is not None or not book.position_qty or (book.position_qty > 0) is not trial.is_buy:
         return denial
-    return trial.at_most("Adds", Reason.PYRAMIDING, "adds_max", add, _adds_sentence)
+    return trial.at_most(_ADDS, Decimal(book.adds + 1))
 
 
 def _busy_sentence(trial: Trial, entry: Decimal, limit: Decimal) -> str:
@@ -199,10 +190,8 @@ def min_notional(trial: Trial) -> Check | None:
         trial.passed("Minimum notional", trial.notional, spec.min_notional, INSTRUMENT_LEVEL)
         return None
     texts = pair(trial.notional, spec.min_notional)
-    lots = -(-spec.min_notional // (trial.entry_px * spec.contract_value * spec.lot_size))
-    detail = (
-        f"The order is worth {texts[0]}; the instrument's minimum is {texts[1]}. From {number(lots * spec.lot_size)} up would pass."
-    )
+    least = multiple_above(spec.min_notional / (trial.entry_px * spec.contract_value), spec.lot_size)
+    detail = f"The order is worth {texts[0]}; the instrument's minimum is {texts[1]}. From {exact(least)} up would pass."
     level = INSTRUMENT_LEVEL
     return trial.denied(
         "Minimum notional", Reason.MIN_NOTIONAL, detail, observed=trial.notional, limit=spec.min_notional, level=level
@@ -217,11 +206,9 @@ def order_limits(trial: Trial) -> Check | None:
 def _order_size(trial: Trial) -> Check | None:
     notional, equity = trial.notional, trial.book.portfolio.equity
     return (
-        trial.at_most("Order quantity", Reason.ORDER_QTY, "order_qty_max", trial.order_qty, _quantity_sentence)
-        or trial.at_most("Order notional", Reason.ORDER_NOTIONAL, "order_notional_max", notional, _worth_sentence)
-        or trial.at_most(
-            "Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", notional, _worth_sentence, of=equity
-        )
+        trial.at_most(_ORDER_QTY, trial.order_qty)
+        or trial.at_most(_ORDER_NOTIONAL, notional)
+        or trial.at_most(_ORDER_SHARE, notional, of=equity)
     )
 
 
@@ -247,8 +234,8 @@ def _price_collar(trial: Trial) -> Check | None:
     if trial.price is None and trial.stop_px is not None:
         return None
     reference = _collar_reference(trial)
-    beyond = max((trial.entry_px - reference) * trial.proposal.side.sign * 100 / reference, ZERO)
-    return trial.at_most("Price collar", Reason.PRICE_COLLAR, "price_collar_pct", beyond, _collar_sentence)
+    away = trial.entry_px - reference if trial.is_buy else reference - trial.entry_px
+    return trial.at_most(_COLLAR, away * HUNDRED / reference if away > 0 else ZERO)
 
 
 def _collar_reference(trial: Trial) -> Decimal:
@@ -269,7 +256,7 @@ def _trade_risk(trial: Trial) -> Check | None:
     if trial.proposal.stop_loss is None:
         return None
     loss, equity = _unit_loss(trial) * trial.order_qty, trial.book.portfolio.equity
-    return trial.at_most("Trade risk", Reason.TRADE_RISK, "trade_risk_pct_max", loss, _trade_risk_sentence, of=equity)
+    return trial.at_most(_TRADE_RISK, loss, of=equity)
 
 
 def _unit_loss(trial: Trial) -> Decimal:
@@ -287,7 +274,7 @@ def _reward_risk(trial: Trial) -> Check | None:
     if stop is None or target is None:
         return None
     ratio = abs(target - entry) / abs(entry - stop)
-    return trial.at_least("Reward to risk", Reason.REWARD_RISK, "reward_risk_min", ratio, _reward_risk_sentence)
+    return trial.at_least(_REWARD_RISK, ratio)
 
 
 def _reward_risk_sentence(trial: Trial, ratio: Decimal, limit: Decimal) -> str:
@@ -302,22 +289,28 @@ def kind_and_protection(trial: Trial) -> Check | None:
 
 def _kind(trial: Trial) -> Check | None:
     proposal, gate, level = trial.proposal, "Order kind", "venue"
-    if proposal.post_only and proposal.ord_type is not OrdType.LIMIT:
+    if proposal.post_only and proposal.ord_type is not _LIMIT:
         detail = f"Post-only needs a LIMIT order, not {proposal.ord_type}."
         return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level="decision")
-    for is_asked, capability in (
-        (proposal.ord_type in _STOP_KINDS, Capability.STOP_ORDERS),
-        (proposal.post_only, Capability.POST_ONLY),
-        (proposal.time_in_force is TimeInForce.IOC, Capability.IOC),
-        (proposal.time_in_force is TimeInForce.FOK, Capability.FOK),
-        (proposal.reduce_only, Capability.REDUCE_ONLY),
-    ):
-        if is_asked and capability not in trial.book.capabilities:
-            words = capability.replace("_", " ").lower()
-            detail = f"The venue cannot do {words}, and the order is not turned into another kind."
-            return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level=level)
+    lacking = next((c for c in _asked_of_the_venue(proposal) if c not in trial.book.capabilities), None)
+    if lacking is not None:
+        detail = f"The venue cannot do {lacking.replace('_', ' ').lower()}, and the order is not turned into another kind."
+        return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level=level)
     trial.passed(gate, level=level)
     return None
+
+
+def _asked_of_the_venue(proposal: Proposal) -> Iterator[Capability]:
+    if proposal.ord_type in STOP_KINDS:
+        yield Capability.STOP_ORDERS
+    if proposal.post_only:
+        yield Capability.POST_ONLY
+    if proposal.time_in_force is _IOC:
+        yield Capability.IOC
+    if proposal.time_in_force is _FOK:
+        yield Capability.FOK
+    if proposal.reduce_only:
+        yield Capability.REDUCE_ONLY
 
 
 def _protection(trial: Trial) -> Check | None:
@@ -334,3 +327,18 @@ def _protection(trial: Trial) -> Check | None:
         return None
     detail = f"The venue cannot hold the stop at {exact(proposal.stop_loss)}, and {field} is deny."
     return trial.denied(gate, Reason.UNSUPPORTED_PROTECTION, detail, level=level)
+
+
+# --- the limits of these gates -----------------------------------------------------------------------------------------
+
+_EXIT_CAPACITY: Final = Bound("Exit capacity", _INVALID, "", _exit_capacity_sentence)
+_STOP_DISTANCE_MIN: Final = Bound("Least stop distance", _INVALID, "stop_distance_pct_min", _stop_distance_sentence)
+_STOP_DISTANCE_MAX: Final = Bound("Stop distance", _INVALID, "stop_distance_pct_max", _stop_distance_sentence)
+_IN_FLIGHT: Final = Bound("Entries in flight", Reason.ENTRY_IN_FLIGHT, "entries_in_flight_max", _busy_sentence)
+_ADDS: Final = Bound("Adds", Reason.PYRAMIDING, "adds_max", _adds_sentence)
+_ORDER_QTY: Final = Bound("Order quantity", Reason.ORDER_QTY, "order_qty_max", _quantity_sentence)
+_ORDER_NOTIONAL: Final = Bound("Order notional", Reason.ORDER_NOTIONAL, "order_notional_max", _worth_sentence)
+_ORDER_SHARE: Final = Bound("Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", _worth_sentence)
+_COLLAR: Final = Bound("Price collar", Reason.PRICE_COLLAR, "price_collar_pct", _collar_sentence)
+_TRADE_RISK: Final = Bound("Trade risk", Reason.TRADE_RISK, "trade_risk_pct_max", _trade_risk_sentence)
+_REWARD_RISK: Final = Bound("Reward to risk", Reason.REWARD_RISK, "reward_risk_min", _reward_risk_sentence)

@@ -12,7 +12,7 @@ Rules.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,22 +21,10 @@ from risk.core.reservations import reservation_price
 from risk.core.settings import AccountLimits
 from risk.core.sizing import is_positive
 from risk.core.stake import Room, stake_of
-from risk.core.trial import ACCOUNT_LEVEL, Explain, Trial, age_ms, is_within, percent_of
-from risk.core.units import HUNDRED, NO_LIMIT, ZERO, Side
+from risk.core.trial import ACCOUNT_LEVEL, Bound, Trial, age_s, is_within, percent_of
+from risk.core.units import HUNDRED, NO_LIMIT, ZERO
 from risk.core.verdict import Check, Reason
 from risk.core.wording import exact, number, pair
-
-_LOSSES: Final = {
-    Reason.DAILY_LOSS: ("Daily loss", "daily_loss_pct", "the day's opening"),
-    Reason.DRAWDOWN: ("Drawdown", "drawdown_pct", "its peak"),
-}
-_OF_EQUITY: Final = {
-    Reason.GROSS_EXPOSURE: ("Gross exposure", "gross_exposure_pct"),
-    Reason.NET_EXPOSURE: ("Net exposure", "net_exposure_pct"),
-    Reason.CONCENTRATION: ("Concentration", "concentration_pct"),
-    Reason.BOT_EXPOSURE: ("Bot exposure", "bot_exposure_pct"),
-}
-
 
 # --- readings ----------------------------------------------------------------------------------------------------------
 
@@ -60,7 +48,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 def readings(book: AccountBook, limits: AccountLimits) -> tuple[Reading, ...]:
     """Every account limit with the number it bounds: what the console's meters show. Judges nothing."""
-    stake = stake_of(book)
+    stake = stake_of(book.exposures.values())
     return (
         Reading(Reason.DAILY_LOSS, "Daily loss", fallen_pct(book.equity, book.day_start_equity), limits.daily_loss_pct, " %"),
         Reading(Reason.DRAWDOWN, "Drawdown", fallen_pct(book.equity, book.peak_equity), limits.drawdown_pct, " %"),
@@ -103,10 +91,11 @@ def _ratio(value: Decimal, base: Decimal) -> Decimal:
 
 def account(trial: Trial) -> Check | None:
     """Gate 14. Losses, marks, then what the account would have at stake with this order."""
+    limits, book = trial.book.limits, trial.book.portfolio
     return (
         _currency(trial)
-        or _loss(trial, Reason.DAILY_LOSS)
-        or _loss(trial, Reason.DRAWDOWN)
+        or _loss(trial, _DAILY_LOSS, pct=limits.daily_loss_pct, base=book.day_start_equity)
+        or _loss(trial, _DRAWDOWN, pct=limits.drawdown_pct, base=book.peak_equity)
         or _reservation(trial)
         or _stakes(trial)
     )
@@ -121,34 +110,43 @@ def _currency(trial: Trial) -> Check | None:
     return None
 
 
-def _loss(trial: Trial, reason: Reason) -> Check | None:
-    gate, field, words = _LOSSES[reason]
-    pct: Decimal | None = getattr(trial.book.limits, field)
+class _Fall(NamedTuple):
+    """A loss limit: its check, its code, its field, and what it is measured from."""
+
+    gate: str
+    reason: Reason
+    field: str
+    since: str
+
+
+_DAILY_LOSS: Final = _Fall("Daily loss", Reason.DAILY_LOSS, "daily_loss_pct", "the day's opening")
+_DRAWDOWN: Final = _Fall("Drawdown", Reason.DRAWDOWN, "drawdown_pct", "its peak")
+
+
+def _loss(trial: Trial, fall: _Fall, *, pct: Decimal | None, base: Decimal) -> Check | None:
     if pct is None:
-        return trial.unset(gate, field, ACCOUNT_LEVEL)
-    book = trial.book.portfolio
-    equity, base = book.equity, book.day_start_equity if reason is Reason.DAILY_LOSS else book.peak_equity
+        return trial.unset(fall.gate, fall.field, ACCOUNT_LEVEL)
+    equity = trial.book.portfolio.equity
     fallen = fallen_pct(equity, base)
     if not has_fallen(equity, base, pct):
-        trial.passed(gate, fallen, pct, ACCOUNT_LEVEL)
+        trial.passed(fall.gate, fallen, pct, ACCOUNT_LEVEL)
         return None
-    detail = f"Equity {number(equity)} is {number(fallen)} % below {words} of {number(base)}; the limit is {number(pct)} %."
+    detail = f"Equity {number(equity)} is {number(fallen)} % below {fall.since} of {number(base)}; the limit is {number(pct)} %."
     if is_positive(base) and pct.is_finite():
-        detail += f" Entries pass above {number(base * (HUNDRED - pct) / 100)}."
-    return trial.denied(gate, reason, detail, observed=fallen, limit=pct, level=ACCOUNT_LEVEL)
+        detail += f" Entries pass above {number(percent_of(base, HUNDRED - pct))}."
+    return trial.denied(fall.gate, fall.reason, detail, observed=fallen, limit=pct, level=ACCOUNT_LEVEL)
 
 
 def _reservation(trial: Trial) -> Check | None:
     """Work out what the order sets aside; it is tested as part of every stake."""
-    collar, proposal = trial.values.price_collar_pct, trial.proposal
+    collar = trial.values.price_collar_pct
     if collar is None:
         return trial.unset("Buying power", "price_collar_pct")
     px = reservation_price(
-        side=proposal.side,
-        ord_type=proposal.ord_type,
+        is_buy=trial.is_buy,
         price=trial.price,
         stop_px=trial.stop_px,
-        reference=trial.quote.reference(proposal.side),
+        reference=trial.quote.ask if trial.is_buy else trial.quote.bid,
         collar_pct=collar,
     )
     trial.reserve_px = px * trial.instrument.contract_value
@@ -160,18 +158,19 @@ def _stakes(trial: Trial) -> Check | None:
         trial.book.portfolio.exposures,
         symbol=trial.proposal.symbol,
         bot=trial.proposal.bot,
-        side=trial.proposal.side,
+        is_buy=trial.is_buy,
         order=trial.order_qty * trial.reserve_px,
     )
-    net = max(room.others.up + room.up, -room.others.down - room.down)
+    equity, others = trial.book.portfolio.equity, room.others
+    net = max(others.up + room.up, -others.down - room.down)
     return (
         _marks(trial, room)
         or _positions(trial, room)
-        or _share(trial, Reason.GROSS_EXPOSURE, room.gross, _gross_sentence)
-        or _share(trial, Reason.NET_EXPOSURE, net, _net_sentence)
+        or trial.at_most_of_account(_GROSS, room.gross, of=equity)
+        or trial.at_most_of_account(_NET, net, of=equity)
         or _leverage(trial, room)
-        or _share(trial, Reason.CONCENTRATION, room.worst, _concentration_sentence)
-        or _share(trial, Reason.BOT_EXPOSURE, room.others.bot_gross + room.worst, _bot_sentence)
+        or trial.at_most_of_account(_CONCENTRATION, room.worst, of=equity)
+        or trial.at_most_of_account(_BOT, others.bot_gross + room.worst, of=equity)
         or _buying_power(trial, room)
     )
 
@@ -187,8 +186,8 @@ def _marks(trial: Trial, room: Room) -> Check | None:
     age = ZERO
     for oldest_at in (room.others.oldest_mark_at, room.own.oldest_mark_at):
         if oldest_at is not None:
-            age = max(age, age_ms(trial.at, oldest_at) / 1000)
-    return trial.within("Marks", Reason.NO_PRICE, age, age_max, _marks_sentence, level=ACCOUNT_LEVEL)
+            age = max(age, age_s(trial.at, oldest_at))
+    return trial.at_most_of_account(_MARKS, age)
 
 
 def _positions(trial: Trial, room: Room) -> Check | None:
@@ -199,17 +198,7 @@ def _positions(trial: Trial, room: Room) -> Check | None:
     if room.own.positions:
         trial.passed("Positions", count, Decimal(limit), ACCOUNT_LEVEL)
         return None
-    return trial.within("Positions", Reason.MAX_POSITIONS, count, Decimal(limit), _positions_sentence, level=ACCOUNT_LEVEL)
-
-
-def _share(trial: Trial, reason: Reason, observed: Decimal, explain: Explain) -> Check | None:
-    """Test an exposure against its share of equity."""
-    gate, field = _OF_EQUITY[reason]
-    pct: Decimal | None = getattr(trial.book.limits, field)
-    if pct is None:
-        return trial.unset(gate, field, ACCOUNT_LEVEL)
-    limit = percent_of(trial.book.portfolio.equity, pct)
-    return trial.within(gate, reason, observed, limit, explain, level=ACCOUNT_LEVEL)
+    return trial.at_most_of_account(_POSITIONS, count)
 
 
 def _leverage(trial: Trial, room: Room) -> Check | None:
@@ -232,7 +221,7 @@ def _buying_power(trial: Trial, room: Room) -> Check | None:
         return trial.unset("Buying power", "leverage")
     free = trial.book.portfolio.equity - room.others.margin - room.own.margin
     needed = max(room.worst / leverage - room.own.margin, ZERO)
-    return trial.within("Buying power", Reason.BUYING_POWER, needed, free, _buying_power_sentence, level="equity")
+    return trial.within(_BUYING_POWER, needed, free, "equity")
 
 
 # --- sentences of gate 14 ----------------------------------------------------------------------------------------------
@@ -253,7 +242,7 @@ def _gross_sentence(trial: Trial, gross: Decimal, limit: Decimal) -> str:
 
 def _net_sentence(trial: Trial, net: Decimal, limit: Decimal) -> str:
     others = _room(trial).others
-    cap = limit - others.up if trial.proposal.side is Side.BUY else limit + others.down
+    cap = limit - others.up if trial.is_buy else limit + others.down
     return f"{_reach('Net exposure', net, limit)} {_would_pass(trial, cap)}"
 
 
@@ -290,7 +279,7 @@ def _breakdown(room: Room) -> str:
 def _would_pass(trial: Trial, cap: Decimal) -> str:
     """How large the order could be if its symbol's exposure may reach `cap`."""
     own = _room(trial).own
-    taken = own.up if trial.proposal.side is Side.BUY else -own.down
+    taken = own.up if trial.is_buy else -own.down
     fits = trial.instrument.qty_floor((cap - taken) / trial.reserve_px)
     return f"Up to {exact(fits)} would pass." if fits else "No quantity would pass."
 
@@ -298,3 +287,14 @@ def _would_pass(trial: Trial, cap: Decimal) -> str:
 def _room(trial: Trial) -> Room:
     assert trial.room is not None, "stakes are known before they are tested"
     return trial.room
+
+
+# --- the limits of gate 14 ---------------------------------------------------------------------------------------------
+
+_MARKS: Final = Bound("Marks", Reason.NO_PRICE, "mark_age_s_max", _marks_sentence)
+_POSITIONS: Final = Bound("Positions", Reason.MAX_POSITIONS, "positions_max", _positions_sentence)
+_GROSS: Final = Bound("Gross exposure", Reason.GROSS_EXPOSURE, "gross_exposure_pct", _gross_sentence)
+_NET: Final = Bound("Net exposure", Reason.NET_EXPOSURE, "net_exposure_pct", _net_sentence)
+_CONCENTRATION: Final = Bound("Concentration", Reason.CONCENTRATION, "concentration_pct", _concentration_sentence)
+_BOT: Final = Bound("Bot exposure", Reason.BOT_EXPOSURE, "bot_exposure_pct", _bot_sentence)
+_BUYING_POWER: Final = Bound("Buying power", Reason.BUYING_POWER, "leverage", _buying_power_sentence)

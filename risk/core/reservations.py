@@ -9,25 +9,19 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from risk.core.units import HUNDRED, OrdType, Side
+from risk.core.units import ONE, PERCENT
 
 
 def reservation_price(
-    *,
-    side: Side,
-    ord_type: OrdType,
-    price: Decimal | None,
-    stop_px: Decimal | None,
-    reference: Decimal,
-    collar_pct: Decimal,
+    *, is_buy: bool, price: Decimal | None, stop_px: Decimal | None, reference: Decimal, collar_pct: Decimal
 ) -> Decimal:
     """The price one unit is reserved at.
 
-    `reference` is where `side` would trade now; an order that waits for a stop price counts from that if it is higher.
-    `collar_pct` NO_LIMIT adds nothing: a person chose to know no worst price.
+    `price` is the limit of an order that has one. `reference` is where its side would trade now; an order that waits for a stop
+    price counts from that if it is higher. `collar_pct` NO_LIMIT adds nothing: a person chose to know no worst price.
     """
+    if is_buy and price is not None:
+        return price
     base = reference if stop_px is None else max(reference, stop_px)
-    worst = base * (1 + collar_pct / HUNDRED) if collar_pct.is_finite() else base
-    if price is None or ord_type not in (OrdType.LIMIT, OrdType.STOP_LIMIT):
-        return worst
-    return price if side is Side.BUY else max(price, worst)
+    worst = base * (ONE + collar_pct * PERCENT) if collar_pct.is_finite() else base
+    return worst if price is None else max(price, worst)

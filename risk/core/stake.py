@@ -6,17 +6,18 @@ entries at their reservations. The net exposure of the account is the worse of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
-from risk.core.book import AccountBook, Exposure
-from risk.core.units import ZERO, Side
+from risk.core.book import Exposure
+from risk.core.units import ZERO
 
 
-class Stake(msgspec.Struct):
+class Stake(msgspec.Struct, frozen=True, gc=False):
     """Sums over exposures, in the account's currency. `up` and `down` are the net value if all working buys, or sells, filled."""
 
     gross: Decimal = ZERO
@@ -33,42 +34,42 @@ class Stake(msgspec.Struct):
     #: a symbol with a position and no usable mark
     unmarked: str = ""
 
-    def add(self, exposure: Exposure, bot: str) -> None:
-        """Count one symbol."""
-        qty, mark = exposure.qty, exposure.mark
-        up, down = exposure.buys, -exposure.sells
-        if qty:
-            if mark is None or exposure.marked_at is None or not mark.is_finite() or mark <= 0:
-                self.unmarked = exposure.symbol
-                return
-            if self.oldest_mark_at is None or exposure.marked_at < self.oldest_mark_at:
-                self.oldest_mark_at = exposure.marked_at
-            value = qty * mark * exposure.contract_value
-            self.open_value += abs(value)
-            up += value
-            down += value
-        elif not (up or down):
-            return
-        worst = max(up, -down)
-        self.gross += worst
-        self.up += up
-        self.down += down
-        self.margin += worst / exposure.leverage
-        self.positions += 1
-        if exposure.bot == bot:
-            self.bot_gross += worst
-
     @property
     def net(self) -> Decimal:
         return max(self.up, -self.down)
 
 
-def stake_of(book: AccountBook, *, bot: str = "") -> Stake:
-    """What the account has at stake now; `bot_gross` counts the symbols of `bot`."""
-    stake = Stake()
-    for exposure in book.exposures.values():
-        stake.add(exposure, bot)
-    return stake
+_NOTHING: Final = Stake()
+
+
+def stake_of(exposures: Iterable[Exposure], *, bot: str = "") -> Stake:
+    """What these exposures put at stake together; `bot_gross` counts the symbols of `bot`."""
+    gross = all_up = all_down = open_value = margin = bot_gross = ZERO
+    positions, oldest_at, unmarked = 0, None, ""
+    for exposure in exposures:
+        up, down = exposure.buys, -exposure.sells
+        if exposure.qty:
+            mark, marked_at = exposure.mark, exposure.marked_at
+            if mark is None or marked_at is None or not mark.is_finite() or mark <= 0:
+                unmarked = exposure.symbol
+                continue
+            if oldest_at is None or marked_at < oldest_at:
+                oldest_at = marked_at
+            value = exposure.qty * mark * exposure.contract_value
+            open_value += abs(value)
+            up += value
+            down += value
+        elif not (up or down):
+            continue
+        worst = max(up, -down)
+        gross += worst
+        all_up += up
+        all_down += down
+        margin += worst / exposure.leverage
+        positions += 1
+        if exposure.bot == bot:
+            bot_gross += worst
+    return Stake(gross, all_up, all_down, open_value, margin, positions, bot_gross, oldest_at, unmarked)
 
 
 class Room:
@@ -76,16 +77,13 @@ class Room:
 
     __slots__ = ("down", "gross", "others", "own", "up", "worst")
 
-    def __init__(self, exposures: Mapping[str, Exposure], *, symbol: str, bot: str, side: Side, order: Decimal) -> None:
+    def __init__(self, exposures: Mapping[str, Exposure], *, symbol: str, bot: str, is_buy: bool, order: Decimal) -> None:
         """`order` is what the order would reserve."""
-        self.others, self.own = Stake(), Stake()
-        for exposure in exposures.values():
-            (self.own if exposure.symbol == symbol else self.others).add(exposure, bot)
-        self.up, self.down = self.own.up, self.own.down
-        if side is Side.BUY:
-            self.up += order
-        else:
-            self.down -= order
+        self.others = stake_of((exposure for exposure in exposures.values() if exposure.symbol != symbol), bot=bot)
+        own = exposures.get(symbol)
+        self.own = stake_of((own,), bot=bot) if own is not None else _NOTHING
+        self.up = self.own.up + order if is_buy else self.own.up
+        self.down = self.own.down if is_buy else self.own.down - order
         #: exposure of the order's symbol if the order is taken
         self.worst = max(self.up, -self.down)
         self.gross = self.others.gross + self.worst

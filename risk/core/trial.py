@@ -1,7 +1,7 @@
 """One proposal on trial: what every gate reads, and the list of checks it writes to.
 
 A comparison passes when `observed <= limit`, so a number that is not one never passes. An unset limit denies with LIMIT_NOT_SET.
-The sentence of a denial is made only when there is one: a test gets a function of the trial, the observed number and the limit.
+Every order passes here, so the values of enums that each trial asks for are looked up once, at import.
 """
 
 from __future__ import annotations
@@ -11,16 +11,35 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+import msgspec
+
 from risk.core.book import Book
 from risk.core.stake import Room
-from risk.core.units import NO_LIMIT, ZERO, Instrument, OrdType, Quote
-from risk.core.verdict import Check, Proposal, Reason
+from risk.core.units import NO_LIMIT, PERCENT, ZERO, Instrument, OrdType, Quote, Side
+from risk.core.verdict import Check, OrderClass, Proposal, Reason
 
 #: the check recorded when a gate could not compute
 UNCOMPUTED: Final = "Numbers"
 ACCOUNT_LEVEL: Final = "account limits"
 INSTRUMENT_LEVEL: Final = "instrument"
+LIMIT_KINDS: Final = (OrdType.LIMIT, OrdType.STOP_LIMIT)
+STOP_KINDS: Final = (OrdType.STOP, OrdType.STOP_LIMIT)
+_ENTRY: Final = OrderClass.ENTRY
+_BUY: Final = Side.BUY
+_THOUSANDTH: Final = Decimal("0.001")
 _MS: Final = timedelta(milliseconds=1)
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A limit as a gate tests it: the check's name, the code of a breach, the settings field, and the sentence of a breach.
+
+    The sentence is made from the trial, the observed number and the limit, and only when there is a breach.
+    """
+
+    gate: str
+    reason: Reason
+    field: str
+    explain: Callable[[Trial, Decimal, Decimal], str]
 
 
 class Trial:
@@ -31,6 +50,8 @@ class Trial:
         "book",
         "checks",
         "entry_px",
+        "is_buy",
+        "is_entry",
         "levels",
         "notional",
         "order_qty",
@@ -45,13 +66,14 @@ class Trial:
     def __init__(self, proposal: Proposal, book: Book, at: datetime) -> None:
         self.proposal = proposal
         self.book = book
+        self.at = at
         self.values = book.settings.values
         self.levels = book.settings.levels
-        self.at = at
         self.checks: list[Check] = []
-        kind = proposal.ord_type
-        self.price = proposal.price if kind is OrdType.LIMIT or kind is OrdType.STOP_LIMIT else None
-        self.stop_px = proposal.stop_px if kind is OrdType.STOP or kind is OrdType.STOP_LIMIT else None
+        self.is_entry = proposal.order_class is _ENTRY
+        self.is_buy = proposal.side is _BUY
+        self.price = proposal.price if proposal.ord_type in LIMIT_KINDS else None
+        self.stop_px = proposal.stop_px if proposal.ord_type in STOP_KINDS else None
         self.entry_px = ZERO
         self.order_qty = proposal.order_qty or ZERO
         self.notional = ZERO
@@ -94,41 +116,47 @@ class Trial:
         detail = f"{field} is not set. Set it for {where}, or choose explicitly to have no limit."
         return self.denied(gate, Reason.LIMIT_NOT_SET, detail, level=level or "unset")
 
-    def at_most(
-        self, gate: str, reason: Reason, field: str, observed: Decimal, explain: Explain, *, of: Decimal | None = None
-    ) -> Check | None:
-        """Test `observed` against the setting `field`: above it denies. With `of`, the setting is a percentage of that."""
-        limit: Decimal | int | None = getattr(self.values, field)
+    def at_most(self, bound: Bound, observed: Decimal, *, of: Decimal | None = None) -> Check | None:
+        """Test `observed` against a setting: above it denies. With `of`, the setting is a percentage of that."""
+        limit: Decimal | int | None = getattr(self.values, bound.field)
         if limit is None:
-            return self.unset(gate, field)
-        limit = Decimal(limit) if of is None else percent_of(of, Decimal(limit))
-        return self.within(gate, reason, observed, limit, explain, level=self.levels[field])
+            return self.unset(bound.gate, bound.field)
+        return self.within(bound, observed, limit if of is None else percent_of(of, limit), self.levels[bound.field])
 
-    def at_least(self, gate: str, reason: Reason, field: str, observed: Decimal, explain: Explain) -> Check | None:
-        """Test `observed` against the setting `field`: below it denies. NO_LIMIT asks for nothing."""
-        limit: Decimal | None = getattr(self.values, field)
+    def at_most_of_account(self, bound: Bound, observed: Decimal, *, of: Decimal | None = None) -> Check | None:
+        """Test `observed` against a limit of the account, likewise."""
+        limit: Decimal | int | None = getattr(self.book.limits, bound.field)
         if limit is None:
-            return self.unset(gate, field)
-        level = self.levels[field]
+            return self.unset(bound.gate, bound.field, ACCOUNT_LEVEL)
+        return self.within(bound, observed, limit if of is None else percent_of(of, limit), ACCOUNT_LEVEL)
+
+    def at_least(self, bound: Bound, observed: Decimal) -> Check | None:
+        """Test `observed` against a setting: below it denies. NO_LIMIT asks for nothing."""
+        limit: Decimal | None = getattr(self.values, bound.field)
+        if limit is None:
+            return self.unset(bound.gate, bound.field)
+        level = self.levels[bound.field]
         if limit == NO_LIMIT or is_within(limit, observed):
-            self.checks.append(Check(gate, True, observed, limit, level))
+            self.checks.append(Check(bound.gate, True, observed, limit, level))
             return None
-        return self.denied(gate, reason, explain(self, observed, limit), observed=observed, limit=limit, level=level)
+        return self._breach(bound, observed, limit, level)
 
-    def within(self, gate: str, reason: Reason, observed: Decimal, limit: Decimal, explain: Explain, *, level: str) -> Check | None:
+    def within(self, bound: Bound, observed: Decimal, limit: Decimal | int, level: str) -> Check | None:
         """Test `observed` against `limit`, which came from `level`."""
+        if isinstance(limit, int):
+            limit = Decimal(limit)
         try:
             is_passed = observed <= limit
         except InvalidOperation:
             is_passed = False
         if is_passed:
-            self.checks.append(Check(gate, True, observed, limit, level))
+            self.checks.append(Check(bound.gate, True, observed, limit, level))
             return None
-        return self.denied(gate, reason, explain(self, observed, limit), observed=observed, limit=limit, level=level)
+        return self._breach(bound, observed, limit, level)
 
-
-#: (trial, observed, limit) → the sentence of a denial
-Explain = Callable[[Trial, Decimal, Decimal], str]
+    def _breach(self, bound: Bound, observed: Decimal, limit: Decimal, level: str) -> Check:
+        detail = bound.explain(self, observed, limit)
+        return self.denied(bound.gate, bound.reason, detail, observed=observed, limit=limit, level=level)
 
 
 def is_within(observed: Decimal, limit: Decimal) -> bool:
@@ -144,6 +172,11 @@ def age_ms(at: datetime, since: datetime) -> Decimal:
     return Decimal(-((since - at) // _MS)) if at > since else ZERO
 
 
-def percent_of(base: Decimal, pct: Decimal) -> Decimal:
+def age_s(at: datetime, since: datetime) -> Decimal:
+    """Seconds from `since` to `at`, rounded up to a millisecond and never negative."""
+    return age_ms(at, since) * _THOUSANDTH
+
+
+def percent_of(base: Decimal, pct: Decimal | int) -> Decimal:
     """`pct` percent of `base`; NO_LIMIT stays NO_LIMIT whatever the base."""
-    return base * pct / 100 if pct != NO_LIMIT else NO_LIMIT
+    return base * pct * PERCENT if pct != NO_LIMIT else NO_LIMIT

@@ -25,6 +25,8 @@ import msgspec
 ZERO = Decimal(0)
 ONE = Decimal(1)
 HUNDRED = Decimal(100)
+#: one percent: money × pct × PERCENT is exact, and cheaper than a division
+PERCENT = Decimal("0.01")
 #: The explicit "no limit" a person may choose: every comparison with it passes. Never a default.
 NO_LIMIT = Decimal("Infinity")
 

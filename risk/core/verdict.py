@@ -135,7 +135,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     is_automatic: bool = True
 
 
-class Check(msgspec.Struct, frozen=True, array_like=True):
+class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One test of a gate that ran, with its number, its limit and the level the limit came from.
 
     Kept as numbers, because it is made at every order: `wording.describe()` turns it into the sentence people read and

@@ -344,6 +344,12 @@ def test_it_says_where_an_exposure_comes_from_and_what_would_pass() -> None:
     )
 
 
+def test_it_says_from_where_an_order_is_large_enough() -> None:
+    verdict = judged(buy("0.049"), book(instrument=msgspec.structs.replace(BTC, min_notional=D("5.03"))))
+    assert isinstance(verdict, Denied)
+    assert verdict.text == "The order is worth 4.9; the instrument's minimum is 5.03. From 0.051 up would pass."
+
+
 def test_it_reserves_what_it_approves() -> None:
     verdict = judged(buy(), book())
     assert isinstance(verdict, Approved)

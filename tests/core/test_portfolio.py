@@ -14,7 +14,7 @@ from risk.core.portfolio import fallen_pct, has_fallen, readings
 from risk.core.reservations import reservation_price
 from risk.core.settings import AccountLimits
 from risk.core.stake import Room, stake_of
-from risk.core.units import NO_LIMIT, OrdType, Side
+from risk.core.units import NO_LIMIT, Side
 from risk.core.verdict import Approved, Denied, Reason
 from tests.core.risk_builders import D, account, book, buy, exposure, judged, later, limits, sell, settings
 
@@ -96,7 +96,7 @@ def test_it_counts_a_working_entry_as_an_open_symbol() -> None:
 
 
 def test_it_ignores_an_exposure_of_nothing() -> None:
-    stake = stake_of(account(exposure("A", mark="NaN")))
+    stake = stake_of([exposure("A", mark="NaN")])
     assert (stake.positions, stake.gross, stake.unmarked) == (0, D(0), "")
 
 
@@ -144,9 +144,7 @@ EXPOSURES = st.lists(st.tuples(SIGNED, PLUS, PLUS), max_size=3)
 @given(EXPOSURES)
 def test_it_bounds_whatever_may_fill(parts: list[tuple[Decimal, Decimal, Decimal]]) -> None:
     """Whatever part of the working entries fills, at no more than their reservations, gross and net stay within the stake."""
-    stake = stake_of(
-        account(*(exposure(str(i), qty=str(qty), mark="1", buys=buys, sells=sells) for i, (qty, buys, sells) in enumerate(parts)))
-    )
+    stake = stake_of(exposure(str(i), qty=str(q), mark="1", buys=b, sells=s) for i, (q, b, s) in enumerate(parts))
     for fills in product(*([qty, qty + buys, qty - sells, qty + buys - sells] for qty, buys, sells in parts)):
         assert sum(abs(f) for f in fills) <= stake.gross
         assert abs(sum(fills, D(0))) <= stake.net
@@ -157,12 +155,12 @@ def test_it_counts_the_order_as_if_it_worked_already(
     parts: list[tuple[Decimal, Decimal, Decimal]], side: Side, order: Decimal
 ) -> None:
     before = account(*(exposure(str(i), qty=str(q), mark="1", buys=b, sells=s) for i, (q, b, s) in enumerate(parts)))
-    room = Room(before.exposures, symbol="0", bot="alpha", side=side, order=order)
+    room = Room(before.exposures, symbol="0", bot="alpha", is_buy=side is Side.BUY, order=order)
     own = before.exposures.get("0") or exposure("0", mark="1")
     with_order = msgspec.structs.replace(
         own, buys=own.buys + (order if side is Side.BUY else 0), sells=own.sells + (order if side is Side.SELL else 0)
     )
-    after = stake_of(account(*{**before.exposures, "0": with_order}.values()))
+    after = stake_of({**before.exposures, "0": with_order}.values())
     assert room.gross == after.gross
     assert (room.others.up + room.up, room.others.down + room.down) == (after.up, after.down)
 
@@ -171,26 +169,23 @@ def test_it_counts_the_order_as_if_it_worked_already(
 
 
 @pytest.mark.parametrize(
-    ("side", "ord_type", "price", "stop_px", "collar", "expected"),
+    ("side", "price", "stop_px", "collar", "expected"),
     [
-        (Side.BUY, OrdType.MARKET, None, None, "2", "102"),
-        (Side.BUY, OrdType.LIMIT, "99", None, "2", "99"),
-        (Side.BUY, OrdType.LIMIT, "105", None, "2", "105"),
-        (Side.BUY, OrdType.STOP, None, "110", "2", "112.2"),
-        (Side.BUY, OrdType.STOP_LIMIT, "111", "110", "2", "111"),
-        (Side.SELL, OrdType.MARKET, None, None, "2", "102"),
-        (Side.SELL, OrdType.LIMIT, "99", None, "2", "102"),
-        (Side.SELL, OrdType.LIMIT, "105", None, "2", "105"),
-        (Side.SELL, OrdType.STOP, None, "90", "2", "102"),
-        (Side.BUY, OrdType.MARKET, None, None, "Infinity", "100"),
+        (Side.BUY, None, None, "2", "102"),
+        (Side.BUY, "99", None, "2", "99"),
+        (Side.BUY, "105", None, "2", "105"),
+        (Side.BUY, None, "110", "2", "112.2"),
+        (Side.BUY, "111", "110", "2", "111"),
+        (Side.SELL, None, None, "2", "102"),
+        (Side.SELL, "99", None, "2", "102"),
+        (Side.SELL, "105", None, "2", "105"),
+        (Side.SELL, None, "90", "2", "102"),
+        (Side.BUY, None, None, "Infinity", "100"),
     ],
 )
-def test_it_reserves_at_the_worst_price(
-    side: Side, ord_type: OrdType, price: str | None, stop_px: str | None, collar: str, expected: str
-) -> None:
+def test_it_reserves_at_the_worst_price(side: Side, price: str | None, stop_px: str | None, collar: str, expected: str) -> None:
     px = reservation_price(
-        side=side,
-        ord_type=ord_type,
+        is_buy=side is Side.BUY,
         price=None if price is None else D(price),
         stop_px=None if stop_px is None else D(stop_px),
         reference=D(100),
