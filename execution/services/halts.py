@@ -21,10 +21,8 @@ from execution.models import Account, Act, Bot
 from execution.services.acts import (
     ActRefused,
     Ask,
-    account_by_code,
     accounts_in,
     act_make,
-    bot_by_code,
     command_add,
     engine_runs,
     halt_write,
@@ -152,6 +150,12 @@ def halt_scope(halt: Halt) -> Scope:
     return Scope(ScopeKind(halt.scope), halt.scope_key)
 
 
+def halt_named(halt: Halt) -> str:
+    """ "kill", "daily loss halt", "manual halt"."""
+    cause = halt.cause.replace("_", " ").lower()
+    return cause if halt.cause == HaltCause.KILL else f"{cause} halt"
+
+
 def is_latch(halt: Halt) -> bool:
     """True where clearing takes risk's authority: everything but a pause, and a bot's or instrument's halt a person set."""
     is_small = halt.cause == HaltCause.MANUAL and ScopeKind(halt.scope) in _SMALL
@@ -171,7 +175,7 @@ def clear_hold(halt: Halt) -> timedelta:
 
 def _latch_may_clear(halt: Halt, *, by: str, reason: str, phrase: str, at: datetime, may_clear_latches: bool) -> None:
     if not may_clear_latches:
-        raise ActRefused(f"A {halt.cause.replace('_', ' ').lower()} is cleared by risk. Ask someone of the group risk.")
+        raise ActRefused(f"A {halt_named(halt)} is cleared by risk. Ask someone of the group risk.")
     if not reason.strip():
         raise ActRefused("Say why it is safe to clear: the reason goes into the audit.")
     if phrase.strip().lower() != clear_phrase(halt).lower():
@@ -222,7 +226,7 @@ def _clear(act: Act, ask: Ask, halt: Halt) -> None:
         raise ActRefused("It was cleared already.")
     Act.objects.filter(pk=act.pk).update(halt_id=halt.halt_id)
     act.halt_id = halt.halt_id
-    command_add(act, ask, _may_hold(ask.scope), halt_id=halt.halt_id)
+    command_add(act, ask, _may_hold(halt), halt_id=halt.halt_id)
 
 
 def _come_back_paused(act: Act, ask: Ask) -> None:
@@ -271,17 +275,20 @@ def halts_over(bot: Bot) -> QuerySet[Halt]:
     )
 
 
-def _may_hold(scope: Scope) -> Sequence[Account]:
-    """Accounts whose Desk may hold a halt of this scope: those in scope now, and those that were when it was set."""
-    match scope.kind:
+def _may_hold(halt: Halt) -> Sequence[Account]:
+    """Accounts whose Desk may hold this halt: those it was sent to, and those that ran while it stood. Enabled or not."""
+    told = Q(commands__act__halt_id=halt.halt_id)
+    ran = Q(state__isnull=False)
+    match ScopeKind(halt.scope):
         case ScopeKind.FIRM:
-            return list(Account.objects.order_by("pk"))
+            found = told | ran
         case ScopeKind.INSTRUMENT:
-            return list(Account.objects.filter(Q(is_enabled=True) | Q(state__isnull=False)).order_by("pk"))
+            found = told | (ran & Q(bots__symbols__instrument__symbol=halt.scope_key))
         case ScopeKind.ACCOUNT:
-            return [account_by_code(scope.key)]
+            found = Q(code=halt.scope_key)
         case ScopeKind.BOT:
-            return [bot_by_code(scope.key).account]
+            found = Q(bots__code=halt.scope_key)
+    return list(Account.objects.filter(found).distinct().order_by("pk"))
 
 
 def _active(scope: Scope) -> QuerySet[Halt]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from execution.core.messages import CommandKind, StopMode
 from execution.models import Account, Act, Alarm, Bot, Bracket, Order, Position
 from execution.services.acts import ActRefused, Ask, accounts_in, act_make, command_add, engine_runs
-from execution.services.halts import halts_over
+from execution.services.halts import halt_named, halts_over
 from risk import audit
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltMode
@@ -186,8 +186,6 @@ def _may_start(bot: Bot, act: Act) -> None:
         raise ActRefused(f"{bot.account.name} is disabled, so nothing can start on it.")
     halted = halts_over(bot).filter(mode=HaltMode.HALTED).exclude(scope=ScopeKind.INSTRUMENT).first()
     if halted is not None:
-        raise ActRefused(
-            f"{bot.code} is halted ({halted.cause.replace('_', ' ').lower()}, {halted.scope.lower()}): clear that first."
-        )
+        raise ActRefused(f"{bot.code} is stopped by a {halt_named(halted)} ({halted.scope.lower()}): clear that first.")
     if not engine_runs(bot.account, act.at):
         raise ActRefused(f"No engine runs {bot.account.code} now, so nothing can start there. Start an engine first.")
