@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from execution.core import orders, pnl
+from execution.core.brackets import BracketState, BracketStatus
 from execution.core.halts import latch, over
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome, VenueFill
 from execution.core.orders import Move, OrderState, OrdStatus, Purpose
@@ -215,9 +216,18 @@ def revive(turn: Turn, order: OrderState) -> None:
         bot=order.bot,
         symbol=order.symbol,
     )
+    _reopen(turn, turn.state.brackets.get(order.bracket_id))
     if order.order_class is OrderClass.ENTRY:
         order.is_accepted = True
         cancel(turn, order, by="the desk")
+
+
+def _reopen(turn: Turn, bracket: BracketState | None) -> None:
+    """A bracket we were done with has an order again."""
+    if bracket is not None and bracket.status is BracketStatus.CLOSED:
+        bracket.status = BracketStatus.CLOSING
+        turn.index.bracket_changed(bracket)
+        turn.touch_bracket(bracket)
 
 
 def query_timer(order: OrderState) -> str:
@@ -366,9 +376,9 @@ def _book_brackets(turn: Turn, order: OrderState, position: PositionState, qty: 
         if order.purpose is Purpose.ENTRY:
             bracket.entry_qty += qty
             bracket.open_qty += qty
+            _reopen(turn, bracket)
         else:
             bracket.open_qty = max(bracket.open_qty - qty, ZERO)
-        turn.index.bracket_changed(bracket)
         turn.touch_bracket(bracket)
     fit_brackets(turn, order.symbol, position)
 

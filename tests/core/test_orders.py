@@ -1,0 +1,320 @@
+"""The order machine: its table row by row, and a venue that says anything, in any order, twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from execution.core import pnl
+from execution.core.brackets import BracketStatus
+from execution.core.desk import Desk
+from execution.core.messages import (
+    CommandKind,
+    ExecType,
+    OrderFound,
+    Reported,
+    SendFailed,
+    SendOutcome,
+    SignalKind,
+)
+from execution.core.orders import TRANSITIONS, OrderState, OrdStatus
+from execution.core.state import DeskState
+from risk.core.book import EXTERNAL
+from risk.core.units import ZERO, Scope, ScopeKind, Side
+from risk.core.verdict import HaltCause
+from tests.core.builders import BTC, INSTRUMENTS, Bench, D, decision
+
+S, X = OrdStatus, ExecType
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "cum"),
+    [
+        ((X.NEW,), S.NEW, 0),
+        ((X.NEW, X.TRADE), S.PARTIALLY_FILLED, 4),
+        ((X.TRADE,), S.PARTIALLY_FILLED, 4),
+        ((X.TRADE, X.NEW), S.PARTIALLY_FILLED, 4),
+        ((X.TRADE, X.TRADE, X.TRADE), S.FILLED, 12),
+        ((X.NEW, X.CANCELED), S.CANCELED, 0),
+        ((X.CANCELED, X.NEW), S.CANCELED, 0),
+        ((X.NEW, X.CANCELED, X.TRADE), S.CANCELED, 4),
+        ((X.NEW, X.TRADE, X.TRADE, X.CANCELED, X.TRADE), S.FILLED, 12),
+        ((X.REJECTED,), S.REJECTED, 0),
+        ((X.REJECTED, X.NEW), S.REJECTED, 0),
+        ((X.REJECTED, X.TRADE), S.REJECTED, 4),
+        ((X.EXPIRED,), S.EXPIRED, 0),
+        ((X.NEW, X.TRADE, X.EXPIRED), S.EXPIRED, 4),
+        ((X.NEW, X.REPLACED), S.NEW, 0),
+        ((X.CANCEL_REJECTED,), S.PENDING_NEW, 0),
+    ],
+)
+def test_it_derives_the_status_from_what_the_venue_said(bench: Bench, words: tuple[ExecType, ...], status: S, cum: int) -> None:
+    order = bench.buy("12")
+    for word in words:
+        bench.report(order, word, "4")
+    assert (order.ord_status, order.cum_qty) == (status, cum)
+    assert order.leaves_qty == (0 if order.done else order.order_qty - order.cum_qty)
+
+
+@pytest.mark.parametrize(
+    ("exec_type", "after"), [(X.CANCEL_REJECTED, S.PARTIALLY_FILLED), (X.CANCELED, S.CANCELED), (X.TRADE, S.PENDING_CANCEL)]
+)
+def test_it_covers_the_status_beneath_while_a_cancel_is_asked(bench: Bench, exec_type: ExecType, after: S) -> None:
+    order = bench.buy("12")
+    bench.ack(order)
+    bench.fill(order, "4")
+    bench.command(CommandKind.CANCEL_ORDER, target=order.cl_ord_id)
+    assert order.ord_status is S.PENDING_CANCEL
+    bench.report(order, exec_type, "4")
+    assert order.ord_status is after
+
+
+@pytest.mark.parametrize("key", sorted({(s, x) for s in S for x in X} - set(TRANSITIONS)))
+def test_it_alarms_and_changes_nothing_for_what_is_not_in_the_table(key: tuple[OrdStatus, ExecType]) -> None:
+    status, exec_type = key
+    bench = Bench()
+    order = order_in(bench, status)
+    before = msgspec.msgpack.encode(order)
+    positions = msgspec.msgpack.encode(bench.desk.state.positions)
+    bench.report(order, exec_type, "1")
+    assert f"order:{order.cl_ord_id}" in bench.desk.state.alarms
+    assert msgspec.msgpack.encode(order) == before
+    assert msgspec.msgpack.encode(bench.desk.state.positions) == positions
+
+
+def order_in(bench: Bench, status: OrdStatus) -> OrderState:
+    """An entry brought to a status."""
+    order = bench.buy("12", stop_loss=D(98))
+    match status:
+        case S.PENDING_NEW:
+            pass
+        case S.UNKNOWN:
+            bench.take(SendFailed(at=bench.at, cl_ord_id=order.cl_ord_id, outcome=SendOutcome.UNKNOWN))
+        case S.NEW:
+            bench.ack(order)
+        case S.PARTIALLY_FILLED:
+            bench.fill(order, "4")
+        case S.FILLED:
+            bench.fill(order)
+        case S.PENDING_CANCEL | S.PENDING_REPLACE:
+            bench.ack(order)
+            bench.report(order, X(status.value))
+        case S.CANCELED | S.REJECTED | S.EXPIRED:
+            bench.report(order, X(status.value))
+    assert order.ord_status is status
+    return order
+
+
+def test_it_books_a_repeated_fill_once(bench: Bench) -> None:
+    order = bench.buy("12")
+    bench.fill(order, "4", exec_id="a")
+    digest = bench.desk.digest()
+    bench.fill(order, "4", exec_id="a")
+    assert (order.cum_qty, bench.qty(), bench.effects) == (4, 4, ())
+    assert bench.desk.digest() == digest
+
+
+def test_it_books_alarms_and_latches_an_overfill(bench: Bench) -> None:
+    order = bench.buy("10")
+    bench.ack(order)
+    bench.fill(order, "10")
+    bench.fill(order, "3")
+    assert (order.cum_qty, bench.qty()) == (13, 13)
+    assert "overfill" in bench.alarms()
+    (halt,) = bench.desk.state.halts.values()
+    assert (halt.cause, halt.scope) == (HaltCause.OVERFILL, Scope(ScopeKind.INSTRUMENT, BTC))
+    assert not bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).is_approved
+
+
+@pytest.mark.parametrize("outcome", list(SendOutcome))
+def test_it_knows_three_outcomes_of_a_send(bench: Bench, outcome: SendOutcome) -> None:
+    order = bench.buy("10")
+    bench.take(SendFailed(at=bench.at, cl_ord_id=order.cl_ord_id, outcome=outcome, text="why"))
+    expected = {
+        SendOutcome.NOT_SENT: (S.REJECTED, "NOT_SENT"),
+        SendOutcome.REFUSED: (S.REJECTED, "SEND_REFUSED"),
+        SendOutcome.UNKNOWN: (S.UNKNOWN, ""),
+    }
+    assert (order.ord_status, order.ord_rej_reason) == expected[outcome]
+    assert bool(order.leaves_qty) is (outcome is SendOutcome.UNKNOWN)
+
+
+def test_it_gives_a_fill_without_an_order_to_external(bench: Bench) -> None:
+    bench.take(
+        Reported(
+            at=bench.at,
+            cl_ord_id="foreign",
+            exec_type=X.TRADE,
+            exec_id="f1",
+            symbol=BTC,
+            side=Side.BUY,
+            last_qty=D(2),
+            last_px=D(100),
+        )
+    )
+    assert bench.qty() == 0
+    bench.wait(6)
+    assert (bench.qty(), bench.desk.state.positions[BTC].bot) == (2, EXTERNAL)
+    assert "foreign" in bench.alarms()
+    signal = bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98)))
+    assert not signal.is_approved
+
+
+def test_it_applies_a_parked_report_to_nobody_elses_order(bench: Bench) -> None:
+    for n in range(1100):
+        bench.take(Reported(at=bench.at, cl_ord_id=f"u{n}", exec_type=X.NEW))
+    assert len(bench.desk.state.parked) == 1000
+
+
+# --- a venue that says anything ----------------------------------------------------------------------------------------------
+
+QTY = st.sampled_from(["1", "3", "4", "10"])
+WORDS = [X.NEW, X.TRADE, X.CANCELED, X.REJECTED, X.EXPIRED, X.CANCEL_REJECTED, X.STATUS, X.PENDING_CANCEL, X.REPLACED]
+
+
+class HostileVenue(RuleBasedStateMachine):
+    """Any word about any order, twice, late, or about orders that never were. What was booked must add up all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench()
+        self.fills: dict[tuple[str, str], tuple[Side, Decimal, Decimal, Decimal]] = {}
+        self.reports: list[Reported] = []
+        self.n = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.bench.buy("10")
+
+    @property
+    def orders(self) -> list[OrderState]:
+        return list(self.bench.desk.state.orders.values())
+
+    @rule(signal=st.sampled_from([SignalKind.BUY, SignalKind.SELL, SignalKind.CLOSE]), qty=QTY)
+    def decide(self, signal: SignalKind, qty: str) -> None:
+        stops = {SignalKind.BUY: ("98", "104"), SignalKind.SELL: ("102", "96")}.get(signal)
+        given = {"stop_loss": D(stops[0]), "take_profit": D(stops[1])} if stops else {}
+        digest = self.bench.desk.digest()
+        signal_record = self.bench.decide(decision(signal, qty, **given))
+        assert signal_record.is_approved == (self.bench.desk.digest() != digest)
+
+    @rule(pick=st.integers(0, 30), word=st.sampled_from(WORDS), qty=QTY, px=st.sampled_from(["97", "100", "103"]))
+    def say(self, pick: int, word: ExecType, qty: str, px: str) -> None:
+        order = self.orders[pick % len(self.orders)]
+        self.n += 1
+        is_fill = word is X.TRADE
+        report = Reported(
+            at=self.bench.at,
+            cl_ord_id=order.cl_ord_id,
+            exec_type=word,
+            order_id="v",
+            exec_id=f"e{self.n}" if is_fill else "",
+            last_qty=D(qty) if is_fill else ZERO,
+            last_px=D(px) if is_fill else ZERO,
+            fee=D("0.1") if is_fill else ZERO,
+            fee_currency="USDT",
+        )
+        if is_fill:
+            self.fills[order.cl_ord_id, report.exec_id] = (order.side, D(qty), D(px), D("0.1"))
+        self.reports.append(report)
+        self.bench.take(report)
+
+    @precondition(lambda self: bool(self.reports))
+    @rule(pick=st.integers(0, 100))
+    def repeat(self, pick: int) -> None:
+        self.bench.take(msgspec.structs.replace(self.reports[pick % len(self.reports)], at=self.bench.at))
+
+    @rule(pick=st.integers(0, 30), outcome=st.sampled_from(SendOutcome), request=st.sampled_from(["new", "cancel"]))
+    def fail(self, pick: int, outcome: SendOutcome, request: str) -> None:
+        order = self.orders[pick % len(self.orders)]
+        self.bench.take(SendFailed(at=self.bench.at, cl_ord_id=order.cl_ord_id, outcome=outcome, request=request))
+
+    @rule(pick=st.integers(0, 30), is_known=st.booleans())
+    def find(self, pick: int, is_known: bool) -> None:
+        order = self.orders[pick % len(self.orders)]
+        shown = Bench.shown(order) if is_known else None
+        self.bench.take(OrderFound(at=self.bench.at, cl_ord_id=order.cl_ord_id, asked_at=self.bench.at, order=shown))
+
+    @rule(pick=st.integers(0, 30), kind=st.sampled_from([CommandKind.CANCEL_ORDER, CommandKind.CANCEL_BRACKET, CommandKind.KILL]))
+    def ask(self, pick: int, kind: CommandKind) -> None:
+        order = self.orders[pick % len(self.orders)]
+        self.bench.command(kind, target=order.cl_ord_id, halt_id=f"h{self.n}")
+
+    @rule()
+    def agree(self) -> None:
+        self.bench.reconcile()
+
+    @rule(seconds=st.sampled_from([0.1, 0.3, 1.5, 12.0]))
+    def wait(self, seconds: float) -> None:
+        self.bench.wait(seconds)
+
+    @rule()
+    def restart(self) -> None:
+        """The state that a snapshot restores goes on as if nothing had been."""
+        restored = msgspec.msgpack.decode(msgspec.msgpack.encode(self.bench.desk.state), type=DeskState)
+        assert restored == self.bench.desk.state
+        self.bench.desk = Desk(restored)
+
+    @invariant()
+    def quantities_balance(self) -> None:
+        for order in self.orders:
+            booked = [f for (cl_ord_id, _), f in self.fills.items() if cl_ord_id == order.cl_ord_id]
+            assert order.cum_qty == sum((qty for _, qty, _, _ in booked), ZERO)
+            assert order.leaves_qty == (0 if order.done else order.order_qty - order.cum_qty)
+            assert len(set(order.exec_ids)) == len(order.exec_ids)
+
+    @invariant()
+    def position_is_the_sum_of_fills(self) -> None:
+        assert self.bench.qty() == sum((side.sign * qty for side, qty, _, _ in self.fills.values()), ZERO)
+
+    @invariant()
+    def money_is_the_sum_of_fills(self) -> None:
+        state = self.bench.desk.state
+        flow = sum((-side.sign * qty * px for side, qty, px, _ in self.fills.values()), ZERO)
+        fees = sum((fee for _, _, _, fee in self.fills.values()), ZERO)
+        position = state.positions.get(BTC)
+        worth = position.cost if position is not None else ZERO
+        assert state.account.realised == flow + worth
+        assert state.account.equity == D(100_000) + state.account.realised - fees
+        assert pnl.equity(state.account.cash, state.positions.values(), INSTRUMENTS) == state.account.equity
+
+    @invariant()
+    def brackets_protect_no_more_than_is_open(self) -> None:
+        for side in Side:
+            open_qty = sum((b.open_qty for b in self.bench.desk.state.brackets.values() if b.side is side), ZERO)
+            assert open_qty <= max(self.bench.qty() * side.sign, ZERO)
+
+    @invariant()
+    def every_open_quantity_is_protected_or_somebody_is_told(self) -> None:
+        state = self.bench.desk.state
+        for bracket in state.brackets.values():
+            if not bracket.open_qty or bracket.is_stop_waived:
+                continue
+            stops = [state.orders[i] for i in bracket.stop_ids if state.orders[i].is_resting]
+            if sum((o.leaves_qty for o in stops), ZERO) < bracket.open_qty:
+                assert bracket.is_naked or f"naked:{bracket.bracket_id}" in state.timers
+                assert bracket.status is not BracketStatus.ARMED
+
+    @invariant()
+    def a_position_turned_by_an_exit_is_nobodys(self) -> None:
+        if any(key.startswith("overshoot:") for key in self.bench.desk.state.alarms):
+            assert self.bench.desk.state.positions[BTC].bot == EXTERNAL or not self.bench.qty()
+
+
+HostileVenue.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestHostileVenue = HostileVenue.TestCase
