@@ -23,7 +23,7 @@ _EXACT: Final = Decimal("1e-12")
 
 
 class Booked(NamedTuple):
-    """What a fill did: gross PnL of the closed part, the quantity closed, and the quantity opened on the other side of zero."""
+    """What a fill did: gross PnL of the closed part, the quantity closed, and the quantity opened or added."""
 
     realised: Decimal
     closed_qty: Decimal
@@ -52,7 +52,7 @@ def apply_fill(position: PositionState, *, side: Side, qty: Decimal, px: Decimal
         position.cost = ZERO
         position.entries = 0
     position.updated_at = at
-    return Booked(realised, closed, opened if closed else ZERO)
+    return Booked(realised, closed, opened)
 
 
 def cash_moved(

@@ -286,9 +286,8 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
         _overfilled(turn, order, excess)
     if order.purpose is not Purpose.ENTRY and booked.opened_qty:
         position.bot = EXTERNAL
-    if (position.bot == EXTERNAL and f"overshoot:{order.symbol}" in turn.state.alarms) or (
-        order.purpose is not Purpose.ENTRY and booked.opened_qty
-    ):
+        overshot(turn, order.symbol)
+    elif f"overshoot:{order.symbol}" in turn.state.alarms:
         overshot(turn, order.symbol)
 
 
