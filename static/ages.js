@@ -27,6 +27,9 @@ desk.count = (root) => {
 (() => {
   const clock = document.getElementById("clock");
   if (!clock) return;
+  // what sticks below the strip has to know how tall it is, since it wraps when much is wrong
+  const strip = document.getElementById("strip");
+  new ResizeObserver(() => document.documentElement.style.setProperty("--strip", `${strip.offsetHeight}px`)).observe(strip);
   desk.skew = Number(document.getElementById("live").dataset.seen) - Date.now();
   const tick = () => {
     clock.textContent = `${new Date(desk.now()).toISOString().slice(11, 19)} UTC`;

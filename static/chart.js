@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const box = document.getElementById("chart");
+  let box = document.getElementById("chart");
   if (!box || !window.LightweightCharts) return;
   const { createChart, CandlestickSeries, createSeriesMarkers, LineStyle, CrosshairMode } = LightweightCharts;
   const symbol = box.dataset.symbol;
@@ -83,7 +83,13 @@
     if (detail.levels?.[symbol]) { draw(detail.levels[symbol]); soon(); }
   });
 
-  document.addEventListener("desk:resynced", () => location.reload());
+  // the live part was loaded again, and the chart's box with it
+  document.addEventListener("desk:resynced", () => {
+    chart?.remove();
+    chart = null;
+    box = document.getElementById("chart");
+    if (box) load();
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart?.applyOptions(look()));
   load();
 })();

@@ -59,12 +59,12 @@
     const scope = f.querySelector("[name=scope]:checked").value;
     const key = selects[scope] ? f.querySelector(`[name=${selects[scope]}]`).value : "";
     const choice = f.querySelector("[name=choice]:checked").value;
-    const flag = { FIRM: "", ACCOUNT: ` --account ${key}`, BOT: ` --bot ${key}`, INSTRUMENT: ` --symbol ${key}` }[scope];
+    const flag = { FIRM: " --firm", ACCOUNT: ` --account ${key}`, BOT: ` --bot ${key}`, INSTRUMENT: ` --symbol ${key}` }[scope];
     const lines = [
       ["b", `KILL NOT SENT – ${why}`],
       ["span", "It is tried again every 2 s with the same key: it happens once, whichever try arrives."],
       ["span", "On the desk's machine:"],
-      ["code", `${dialog.dataset.command} kill${flag} --choice ${choice}`],
+      ["code", `${dialog.dataset.command} kill${flag}${{ cancel: "", "cancel+flatten": " --flatten", cancel_all: " --cancel-all" }[choice]}`],
       ["span", "Or another console; or at the venue:"],
     ].map(([tag, text]) => { const e = document.createElement(tag); e.textContent = text; return e; });
     box.replaceChildren(...lines, ...document.getElementById("venues").cloneNode(true).childNodes);

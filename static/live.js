@@ -64,6 +64,7 @@
     if (body.at) desk.skew = body.at - Date.now();
     if ("slow" in body) isSlow = body.slow;
     if (body.resync) resync();
+    if (body.rows) prune(body.rows);
     if (body.chart) document.dispatchEvent(new CustomEvent("desk:chart", { detail: body.chart }));
     if (!isResyncing && lost.hidden) say(isSlow ? "live, once a second" : "live", "");
   }
@@ -100,6 +101,14 @@
   });
 
   document.addEventListener("htmx:oobErrorNoTarget", (event) => event.stopImmediatePropagation());
+
+  // rows that went before anybody kept them
+  function prune(tables) {
+    for (const [table, ids] of Object.entries(tables)) {
+      const known = new Set(ids);
+      for (const row of document.querySelectorAll(`#${table}-rows > tr`)) if (!known.has(row.id)) row.remove();
+    }
+  }
 
   function hold(body, rows) {
     if (!held.has(body)) {

@@ -284,6 +284,15 @@ class Board:
                 found += [_insert(source.table.name, html) for at, html in rows if at >= seen]
         return found + [_cell(element, html) for element, (at, html, _) in self._cells.items() if at >= seen]
 
+    @property
+    def size(self) -> int:
+        """How many elements a page of this board has."""
+        return len(self._cells)
+
+    def row_ids(self) -> dict[str, list[str]]:
+        """Table → its rows now, for a page that was rendered before anybody kept this board."""
+        return {source.table.name: list(self._rows[source.table.name]) for source in self.sources if source.only is None}
+
     def _narrowed(self, master: Overview) -> Overview:
         return master.of_accounts(self.audience.accounts)
 
@@ -293,15 +302,15 @@ class Board:
         for row in rows:
             row_id = source.table.row_id(row)
             cells = source.table.cells(row, context)
+            if source.only is not None:
+                cells = {element: cell for element, cell in cells.items() if element.rpartition("-")[2] in source.only}
             if row_id not in known:
-                html = source.table.row_of(row_id, "", cells)
+                html = source.table.row_of(row_id, "", cells) if source.only is None else ""
                 known[row_id] = (at, html)
                 self._gone.pop(row_id, None)
                 self._cells |= {element: (0.0, cell, stable(cell)) for element, cell in cells.items()}
                 if source.only is None:
                     fragments.append(_insert(source.table.name, html))
-            if source.only is not None:
-                cells = {element: cell for element, cell in cells.items() if element.rpartition("-")[2] in source.only}
             fragments += self._changed(cells, at)
         return fragments
 

@@ -328,7 +328,8 @@ def bracket_at(row: Bracket, context: Context) -> Html:
 
 
 def bracket_open(row: Bracket, context: Context) -> Html:
-    return f"{_qty(row.open_qty, row.symbol, context.look)} of {_qty(row.entry_qty, row.symbol, context.look)}"
+    now = _qty(row.open_qty, row.symbol, context.look)
+    return now if row.open_qty == row.entry_qty else f"{now} of {_qty(row.entry_qty, row.symbol, context.look)}"
 
 
 def bracket_state(row: Bracket, context: Context) -> Html:
@@ -351,7 +352,7 @@ def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, 
     if is_waived:
         return format_html('<s class="muted">{}</s> <small>taken away</small>', text)
     if order is None:
-        return format_html("{} <small>{}</small>", text, "not at the venue" if row.is_open and row.open_qty else "")
+        return format_html("{} <small>{}</small>", text, "not resting" if row.is_open and row.open_qty else "")
     if not is_resting(order):
         return format_html("{} {}", text, chip("asked", "asked"))
     return format_html("{} <small>{}</small>", text, _distance(row, price, context))

@@ -53,6 +53,8 @@ BEHIND_S: Final = 15.0
 WAITING_MAX: Final = 100
 #: a page rendered longer ago than this reloads its live part rather than catching up
 CATCH_UP_S: Final = 30.0
+#: a board with more elements than this is not said again as a whole: the page reloads its live part
+CATCH_UP_CELLS: Final = 800
 #: a board nobody looks at is kept this long, so that moving between pages finds it warm
 IDLE_S: Final = 60.0
 #: clocks of two machines, and a transaction between reading and writing
@@ -202,12 +204,16 @@ class Hub:
 
     def catch_up(self, connection: Connection, seen: float) -> None:
         """Repeat what changed since `seen`, or tell the page to reload its live part when nobody can know."""
-        if time.time() - seen > CATCH_UP_S or seen < connection.board.loaded_at:
+        board = connection.board
+        is_older = seen - _MARGIN_S < board.loaded_at
+        if time.time() - seen > CATCH_UP_S or (is_older and board.size > CATCH_UP_CELLS):
             connection.json(resync=True)
             return
-        if fragments := connection.board.since(seen - _MARGIN_S):
+        # older than the board: nobody kept what changed before it, so everything is said again
+        if fragments := board.since(0.0 if is_older else seen - _MARGIN_S):
             connection.html("".join(fragments))
-        connection.json(at=_now_ms(), slow=self._is_once_a_second)
+        rows = {"rows": board.row_ids()} if is_older else {}
+        connection.json(at=_now_ms(), slow=self._is_once_a_second, **rows)
 
     def _load(self, board: Board) -> None:
         look = self._look or selectors.overview(at=timezone.now())

@@ -114,6 +114,7 @@ def desk_context(look: Overview) -> dict[str, Any]:
         "died": died(look),
         "fleet_order": fleet_sorted(look),
         "fleet_told": fleet_told(look),
+        "paused": sum(1 for bot in look.bots if look.effective(bot).name == "PAUSED"),
         "grace_s": settings.TIMING.engine_loss_grace_ms // 1000,
     }
 

@@ -194,7 +194,8 @@ def _kill_line(look: Overview, halt: Halt) -> KillLine:
 
 
 def _waiting_for(look: Overview, commands: list[Command]) -> str:
-    return "; ".join(f"{look.accounts_by_id[c.account_id].name}: {waiting_step(c)}" for c in commands)
+    first = {c.account_id: c for c in reversed(commands)}
+    return "; ".join(f"{look.accounts_by_id[pk].name}: {waiting_step(c)}" for pk, c in sorted(first.items()))
 
 
 def waiting_step(command: Command) -> str:
@@ -205,6 +206,13 @@ def waiting_step(command: Command) -> str:
     if not open_steps:
         return "waiting for the venue"
     step = open_steps[0]
+    if step["name"] == "verified":
+        told = str(step["text"])
+        return (
+            told.removeprefix("Not verified yet: ")
+            if step["state"] == StepState.TROUBLE
+            else "waiting for a fresh answer of the venue"
+        )
     return f"{step['text']} {step['done']} of {step['total']}" if step.get("total") else str(step["text"])
 
 

@@ -300,7 +300,7 @@ def progress(row: Act, commands: list[Command]) -> dict[str, Any]:
     return {
         "act": row,
         "scope_words": strip.scope_words(row.scope, row.scope_key),
-        "accounts": [(c, steps_of(c, row), strip.waiting_step(c) if c in unfinished else "") for c in commands],
+        "accounts": [(c, steps_of(c, row), strip.waiting_step(c) if c in unfinished else "", verified_text(c)) for c in commands],
         "is_finished": not unfinished,
         "now": timezone.now(),
         "late": not commands,
@@ -312,8 +312,15 @@ def steps_of(command: Command, row: Act) -> list[dict[str, Any]]:
     found = []
     for step in command.steps:
         at = datetime.fromisoformat(step["at"]) if step.get("at") else None
-        found.append({**step, "after": f"+{(at - row.at).total_seconds():.2f} s" if at else ""})
+        after = f"+{(at - row.at).total_seconds():.2f} s" if at else ""
+        # the last step has a line of its own, so that "verified" is never read on one that is pending
+        is_shown = step["name"] != "verified" and (step["name"] != "filled_before_cancel" or bool(step["done"]))
+        found.append({**step, "after": after, "is_shown": is_shown})
     return found
+
+
+def verified_text(command: Command) -> str:
+    return next((str(step["text"]) for step in command.steps if step["name"] == "verified"), "")
 
 
 @require_http_methods(["GET", "POST"])

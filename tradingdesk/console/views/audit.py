@@ -46,7 +46,11 @@ def changes(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list
     """What differs between before and after: (field, before, after)."""
     old, new = before or {}, after or {}
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return [(name, old.get(name), new.get(name)) for name in names]
+    return [(name, _written(old.get(name)), _written(new.get(name))) for name in names]
+
+
+def _written(value: Any) -> Any:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else value
 
 
 def _act_of(entry: AuditEntry) -> str:
