@@ -72,7 +72,7 @@ class Visitor:
     async def open_sizes(self, symbol: str) -> None:
         """The admin page of the demo's profile, at the symbol's own values."""
         await self.look_at("admin/risk/riskprofile/")
-        await self.page.locator("#result_list a").first.click()
+        await self.page.locator("#result_list tbody th a").first.click()
         await self.page.locator(
             f"select[name$=-instrument]:has(option[selected]:text('{symbol}'))"
         ).first.scroll_into_view_if_needed()
