@@ -57,11 +57,12 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
 def marked(turn: Turn, event: Marked) -> None:
     """New marks. A price that is not a positive number is no mark: the old one ages until it stops entries."""
     for mark in event.marks:
-        position = turn.state.positions.get(mark.symbol)
-        if position is None or not mark.price.is_finite() or mark.price <= 0:
+        if not mark.price.is_finite() or mark.price <= 0:
             continue
+        position = turn.position(mark.symbol, bot=turn.index.owner(mark.symbol))
         position.mark, position.marked_at = mark.price, mark.at
         turn.index.position_changed(mark.symbol)
+        turn.is_changed = True
         if position.qty:
             turn.touch("position", mark.symbol, position)
             turn.is_money_moved = True

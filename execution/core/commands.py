@@ -86,8 +86,18 @@ def _start(turn: Turn, spec: CommandSpec) -> str:
     bots = [bot for bot in bots_in(turn, spec.scope) if _is_enabled(turn, bot)]
     if not bots:
         raise _Refused(f"There is no enabled bot at {spec.scope}.")
-    said = [_start_bot(turn, bot) for bot in bots]
-    return " ".join(said)
+    halted = {bot.code: halt for bot in bots if (halt := _halted(turn, bot)) is not None}
+    if len(halted) == len(bots):
+        raise _Refused(" ".join(_stays(code, halt) for code, halt in halted.items()))
+    return " ".join(_stays(bot.code, halted[bot.code]) if bot.code in halted else _start_bot(turn, bot) for bot in bots)
+
+
+def _halted(turn: Turn, bot: BotState) -> Halt | None:
+    return next((halt for halt in over_bot(turn, bot.code) if halt.mode is HaltMode.HALTED), None)
+
+
+def _stays(code: str, halt: Halt) -> str:
+    return f"{code} stays as it is: halted at {halt.scope} by {halt.by}. Clear that first."
 
 
 def _is_enabled(turn: Turn, bot: BotState) -> bool:
@@ -96,9 +106,6 @@ def _is_enabled(turn: Turn, bot: BotState) -> bool:
 
 
 def _start_bot(turn: Turn, bot: BotState) -> str:
-    halted = next((halt for halt in over_bot(turn, bot.code) if halt.mode is HaltMode.HALTED), None)
-    if halted is not None:
-        raise _Refused(f"{bot.code} stays stopped: halted at {halted.scope} by {halted.by}. Clear that first.")
     for halt in pauses_of(turn, bot.code):
         clear(turn, halt)
     bot.ran_before_halt = False

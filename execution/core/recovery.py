@@ -332,9 +332,18 @@ def _answer_questions(turn: Turn, event: Reconciled) -> None:
     """A person who asked the venue gets what it said."""
     for command in [c for c in turn.state.commands.values() if c.spec.kind is CommandKind.QUERY]:
         if event.asked_seq >= command.needed_seq:
-            text = f"The venue {turn.state.account.reconciled_text}: {len(event.orders)} open orders, {_open(event)} positions."
+            orders, positions = len(event.orders), _open(event)
+            text = (
+                f"The venue {_agreement(turn)}: {orders} open {'order' if orders == 1 else 'orders'}, "
+                f"{positions} {'position' if positions == 1 else 'positions'}."
+            )
             turn.emit(AnswerCommand(command_id=command.spec.command_id, status=CommandStatus.DONE, text=text))
             del turn.state.commands[command.spec.command_id]
+
+
+def _agreement(turn: Turn) -> str:
+    text = turn.state.account.reconciled_text
+    return text if text == "agrees" else f"does not agree ({text})"
 
 
 def _open(event: Reconciled) -> int:

@@ -267,6 +267,8 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
     position = turn.position(order.symbol, bot=order.bot)
     if not position.qty:
         position.bot = order.bot
+    if position.mark is None:
+        position.mark, position.marked_at = report.last_px, turn.at
     booked = pnl.apply_fill(position, side=order.side, qty=report.last_qty, px=report.last_px, at=turn.at)
     if order.purpose is Purpose.ENTRY and was_first and position.qty:
         position.entries += 1

@@ -1,0 +1,501 @@
+"""What people ask: start, pause, stop, halt, kill, flatten, clear, and the words they are answered with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from execution.core.brackets import BracketStatus
+from execution.core.controls import BotStatus
+from execution.core.messages import (
+    AnswerCommand,
+    BotChanged,
+    Commanded,
+    CommandKind,
+    CommandSpec,
+    CommandStatus,
+    Decision,
+    DropUnsent,
+    ExecType,
+    HaltsLoaded,
+    KillChoice,
+    QueryVenue,
+    Reported,
+    SendCancel,
+    SendFailed,
+    SendOutcome,
+    SettingsChanged,
+    SignalKind,
+    Step,
+    StepState,
+    StopMode,
+)
+from execution.core.orders import OrderState, OrdStatus, Purpose
+from risk.core.book import Halt
+from risk.core.units import OrdType, Scope, ScopeKind, Side
+from risk.core.verdict import HaltCause, HaltMode, Reason
+from tests.core.builders import ACCOUNT, BOT, BTC, ETH, NOON, OTHER, Bench, D, decision
+from tests.core.builders import settings as config
+
+K = CommandKind
+X = ExecType
+FIRM = Scope(ScopeKind.FIRM)
+ON_ACCOUNT = Scope(ScopeKind.ACCOUNT, ACCOUNT)
+ON_BOT = Scope(ScopeKind.BOT, BOT)
+ON_BTC = Scope(ScopeKind.INSTRUMENT, BTC)
+SCOPES = [FIRM, ON_ACCOUNT, ON_BOT, ON_BTC]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def limit_buy(bench: Bench, qty: str = "10", *, symbol: str = BTC, bot: str = BOT) -> OrderState:
+    """A working limit entry."""
+    order = bench.buy(qty, symbol=symbol, bot=bot, ord_type=OrdType.LIMIT, price=D(100))
+    bench.ack(order)
+    return order
+
+
+def a_buy(bench: Bench, *, symbol: str = BTC, bot: str = BOT) -> Reason | None:
+    return bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98)), symbol=symbol, bot=bot).reason
+
+
+# --- bots ------------------------------------------------------------------------------------------------------------------
+
+
+def test_it_starts_a_bot_once_it_is_warm() -> None:
+    bench = Bench(is_ready=False)
+    assert bench.command(K.START, ON_BOT).text == "alpha is warming and then runs."
+    assert bench.desk.state.bots[BOT].status is BotStatus.WARMING
+    bench.take(BotChanged(at=bench.at, bot=BOT, is_warm=True))
+    assert bench.desk.state.bots[BOT].status is BotStatus.RUNNING
+
+
+def test_it_stops_a_bot_now(bench: Bench) -> None:
+    bench.armed("10")
+    entry = limit_buy(bench)
+    answer = bench.command(K.STOP, ON_BOT)
+    assert answer.text == "alpha is stopped. Canceling 1 working entry. Positions and their stops stay."
+    assert bench.canceled() == [entry.cl_ord_id]
+    assert a_buy(bench) is Reason.NOT_READY
+
+
+@pytest.mark.parametrize("mode", [StopMode.WHEN_FLAT, StopMode.AFTER_BRACKET])
+def test_it_stops_a_bot_when_its_trade_is_over(bench: Bench, mode: StopMode) -> None:
+    bench.armed("10")
+    bench.command(K.STOP, ON_BOT, stop_mode=mode)
+    bot = bench.desk.state.bots[BOT]
+    assert (bot.status, a_buy(bench)) == (BotStatus.STOPPING, Reason.NOT_READY)
+    (stop,), (target,) = bench.legs()
+    bench.fill(target)
+    bench.report(stop, X.CANCELED)
+    assert bench.desk.state.bots[BOT].status is BotStatus.STOPPED
+
+
+def test_it_halts_a_bot_whose_brain_raises(bench: Bench) -> None:
+    bench.take(BotChanged(at=bench.at, bot=BOT, is_warm=False, errors=5, text="ZeroDivisionError"))
+    (halt,) = bench.desk.state.halts.values()
+    assert (halt.scope, halt.cause) == (ON_BOT, HaltCause.BRAIN_ERRORS)
+    assert bench.desk.state.bots[BOT].status is BotStatus.STOPPED
+
+
+# --- pause, halt, clear ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", SCOPES, ids=str)
+def test_it_pauses_a_scope_and_leaves_its_stops(bench: Bench, scope: Scope) -> None:
+    bench.armed("10")
+    entry = limit_buy(bench)
+    answer = bench.command(K.PAUSE, scope, halt_id="h1")
+    assert answer.status is CommandStatus.DONE
+    assert answer.text == f"Paused at {scope}: no new entries. Canceling 1 working entry. Stops stay."
+    assert (bench.canceled(), bench.all(DropUnsent)) == ([entry.cl_ord_id], [DropUnsent(scope=scope)])
+    assert a_buy(bench) is Reason.REDUCE_ONLY
+    assert bench.decide(Decision(signal=SignalKind.CLOSE)).is_approved
+    assert bench.command(K.RESUME, scope, halt_id="h1").status is CommandStatus.DONE
+    bench.report(entry, X.CANCELED)
+    assert bench.desk.state.halts == {}
+
+
+@pytest.mark.parametrize("scope", SCOPES, ids=str)
+def test_it_lets_nothing_of_a_bot_pass_a_halt_but_protection_and_a_persons_close(bench: Bench, scope: Scope) -> None:
+    entry = bench.buy("10")
+    bench.command(K.HALT, scope, halt_id="h1", mode=HaltMode.HALTED)
+    bench.fill(entry)
+    assert [len(legs) for legs in bench.legs()] == [1, 1]
+    assert a_buy(bench) is Reason.HALTED
+    assert bench.decide(Decision(signal=SignalKind.CLOSE)).reason is Reason.HALTED
+    assert (
+        bench.command(K.CLOSE, ON_BTC, target=BTC).text
+        == "Selling 10 BTCUSDT at market to close. Its stop stays until that has filled."
+    )
+
+
+def test_it_keeps_each_scope_latched_on_its_own(bench: Bench) -> None:
+    bench.command(K.HALT, ON_BOT, halt_id="h1")
+    bench.command(K.HALT, ON_ACCOUNT, halt_id="h2")
+    bench.command(K.CLEAR, ON_BOT, halt_id="h1")
+    assert set(bench.desk.state.halts) >= {"h2"}
+    assert a_buy(bench) is Reason.REDUCE_ONLY
+
+
+def test_it_starts_nothing_when_a_halt_is_cleared(bench: Bench) -> None:
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    bench.reconcile()
+    answer = bench.command(K.CLEAR, ON_ACCOUNT, halt_id="k1", by="bob")
+    assert answer.text == "Cleared at account paper. Start the 2 that ran before."
+    assert bench.published("halt_cleared")[0].halt_id == "k1"
+    assert a_buy(bench) is Reason.REDUCE_ONLY
+    assert {halt.cause for halt in bench.desk.state.halts.values()} == {HaltCause.PAUSE}
+    bench.command(K.START, ON_BOT)
+    assert a_buy(bench) is None
+    assert a_buy(bench, symbol=ETH, bot=OTHER) is Reason.REDUCE_ONLY
+
+
+def test_it_refuses_to_start_a_bot_under_a_halt(bench: Bench) -> None:
+    bench.command(K.HALT, FIRM, halt_id="h1", mode=HaltMode.HALTED)
+    answer = bench.command(K.START, ON_BOT)
+    assert (answer.status, answer.text) == (
+        CommandStatus.REFUSED,
+        "alpha stays as it is: halted at firm by alice. Clear that first.",
+    )
+
+
+def test_it_takes_the_more_restrictive_of_row_and_state(bench: Bench) -> None:
+    halt = Halt(halt_id="r1", scope=FIRM, mode=HaltMode.REDUCE_ONLY, cause=HaltCause.MANUAL, reason="", by="bob", at=NOON)
+    bench.take(HaltsLoaded(at=bench.at, halts=(halt,)))
+    assert a_buy(bench) is Reason.REDUCE_ONLY
+    bench.take(HaltsLoaded(at=bench.at, halts=(msgspec.structs.replace(halt, mode=HaltMode.HALTED),)))
+    assert a_buy(bench) is Reason.HALTED
+    assert bench.take(HaltsLoaded(at=bench.at, halts=(halt,))) == ()
+
+
+# --- kill ------------------------------------------------------------------------------------------------------------------
+
+
+def states(answer: AnswerCommand) -> dict[str, str]:
+    return {step.name: step.state.value for step in answer.steps}
+
+
+def step(answer: AnswerCommand, name: str) -> Step:
+    return next(s for s in answer.steps if s.name == name)
+
+
+def test_it_verifies_a_kill_only_by_a_question_asked_after_the_last_confirmation(bench: Bench) -> None:
+    bench.armed("10")
+    orders = [limit_buy(bench) for _ in range(3)]
+    answer = bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    assert sorted(bench.canceled()) == sorted(o.cl_ord_id for o in orders)
+    assert answer.status is CommandStatus.RUNNING
+    assert states(answer) == {
+        "gates_closed": "DONE",
+        "unsent_dropped": "DONE",
+        "cancels_sent": "DONE",
+        "cancels_confirmed": "RUNNING",
+        "filled_before_cancel": "WAITING",
+        "verified": "WAITING",
+    }
+    early = bench.desk.seq
+    for n, order in enumerate(orders):
+        bench.report(order, X.CANCELED)
+        confirmed = step(bench.last(AnswerCommand), "cancels_confirmed")
+        assert (confirmed.done, confirmed.total) == (n + 1, 3)
+    assert len(bench.all(QueryVenue)) == 1
+    bench.reconcile(asked_seq=early)
+    assert not bench.all(AnswerCommand), "the question was asked before the last confirmation"
+    bench.reconcile()
+    answer = bench.last(AnswerCommand)
+    assert (answer.status, step(answer, "verified").state) == (CommandStatus.DONE, StepState.DONE)
+    assert answer.text == "Verified by the venue after 0.0 s: 2 protective legs stay."
+    assert [len(legs) for legs in bench.legs()] == [1, 1]
+
+
+def test_it_says_what_is_left_and_tries_again_until_it_is_gone(bench: Bench) -> None:
+    order = limit_buy(bench)
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    bench.wait(5)
+    assert "kill" in bench.alarms()
+    bench.later(0)
+    bench.report(order, X.CANCELED)
+    bench.reconcile(orders=(bench.shown(order),))
+    answer = bench.last(AnswerCommand)
+    assert step(answer, "verified").state is StepState.TROUBLE
+    assert step(answer, "verified").text == "Not verified yet: buy 10 BTCUSDT works at the venue"
+    bench.wait(1.1)
+    assert any(isinstance(e, QueryVenue) for e in bench.everything[-20:])
+    bench.reconcile()
+    assert bench.last(AnswerCommand).status is CommandStatus.DONE
+    assert "kill" not in bench.alarms()
+
+
+def test_it_waits_for_an_unknown_order_before_a_kill_is_verified(bench: Bench) -> None:
+    order = bench.buy("10")
+    bench.take(SendFailed(at=bench.at, cl_ord_id=order.cl_ord_id, outcome=SendOutcome.UNKNOWN))
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    assert bench.canceled() == []
+    bench.ack(order)
+    assert bench.canceled() == [order.cl_ord_id]
+    bench.report(order, X.CANCELED)
+    bench.reconcile()
+    assert bench.last(AnswerCommand).status is CommandStatus.DONE
+
+
+def test_it_counts_what_was_never_sent(bench: Bench) -> None:
+    order = bench.buy("10")
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    assert bench.all(DropUnsent)
+    bench.take(SendFailed(at=bench.at, cl_ord_id=order.cl_ord_id, outcome=SendOutcome.NOT_SENT))
+    answer = bench.last(AnswerCommand)
+    assert (step(answer, "unsent_dropped").done, step(answer, "cancels_confirmed").done) == (1, 1)
+
+
+def test_it_lists_and_protects_what_fills_during_a_kill(bench: Bench) -> None:
+    order = limit_buy(bench)
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    bench.fill(order, "4")
+    assert [len(legs) for legs in bench.legs()] == [1, 1]
+    bench.report(order, X.CANCELED)
+    filled = step(bench.last(AnswerCommand), "filled_before_cancel")
+    assert (filled.done, filled.text) == (1, "Filled before the cancel, protected: buy 4 BTCUSDT")
+
+
+@pytest.mark.parametrize("choice", [KillChoice.CANCEL_FLATTEN, KillChoice.CANCEL_ALL])
+def test_it_does_what_the_choice_says(bench: Bench, choice: KillChoice) -> None:
+    entry = bench.armed("10")
+    legs = [leg for kind in bench.legs() for leg in kind]
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1", choice=choice)
+    if choice is KillChoice.CANCEL_ALL:
+        assert sorted(bench.canceled()) == sorted(leg.cl_ord_id for leg in legs)
+        for leg in legs:
+            bench.report(leg, X.CANCELED)
+        bench.wait(2)
+        bench.reconcile()
+        assert (bench.last(AnswerCommand).status, bench.working(), bench.alarms()) == (CommandStatus.DONE, [], ["nostop"])
+        return
+    (close,) = [o for o in bench.working() if o.purpose is Purpose.EXIT]
+    assert (close.side, close.order_qty, bench.canceled()) == (Side.SELL, 10, [])
+    bench.fill(close)
+    assert sorted(bench.canceled()) == sorted(leg.cl_ord_id for leg in legs)
+    assert states(bench.last(AnswerCommand))[f"flatten:{BTC}"] == "DONE"
+    for leg in legs:
+        bench.report(leg, X.CANCELED)
+    bench.reconcile()
+    answer = bench.last(AnswerCommand)
+    assert answer.text == "Verified by the venue after 0.0 s: no order is left, every position is flat."
+    assert bench.bracket(entry).status is BracketStatus.CLOSED
+
+
+def test_it_does_not_call_a_flatten_verified_while_the_venue_holds_something(bench: Bench) -> None:
+    bench.armed("10")
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1", choice=KillChoice.CANCEL_FLATTEN)
+    (close,) = [o for o in bench.working() if o.purpose is Purpose.EXIT]
+    bench.fill(close)
+    for leg in bench.working():
+        bench.report(leg, X.CANCELED)
+    bench.later(1)
+    bench.reconcile(positions={BTC: "2"})
+    assert step(bench.last(AnswerCommand), "verified").text == "Not verified yet: 2 BTCUSDT is open at the venue"
+
+
+def test_it_closes_again_what_was_refused_during_a_flatten(bench: Bench) -> None:
+    bench.armed("10")
+    bench.command(K.FLATTEN, ON_BOT, valid_until=bench.at + timedelta(seconds=60))
+    (close,) = [o for o in bench.working() if o.purpose is Purpose.EXIT]
+    bench.report(close, X.REJECTED)
+    assert states(bench.last(AnswerCommand))[f"flatten:{BTC}"] == "TROUBLE"
+    assert [len(legs) for legs in bench.legs()] == [1, 1], "the stop never left"
+    bench.wait(5.1)
+    (again,) = [o for o in bench.working() if o.purpose is Purpose.EXIT]
+    bench.fill(again)
+    for leg in bench.working():
+        bench.report(leg, X.CANCELED)
+    bench.reconcile()
+    assert bench.last(AnswerCommand).status is CommandStatus.DONE
+
+
+def test_it_stops_a_running_flatten(bench: Bench) -> None:
+    bench.armed("10")
+    first = bench.command(K.KILL, ON_ACCOUNT, halt_id="k1", choice=KillChoice.CANCEL_FLATTEN)
+    (close,) = [o for o in bench.working() if o.purpose is Purpose.EXIT]
+    answer = bench.command(K.STOP_FLATTEN, ON_ACCOUNT, by="bob")
+    assert answer.text == "The flatten is stopped. What was already sent may still fill; stops stay."
+    assert bench.canceled() == [close.cl_ord_id]
+    bench.report(close, X.CANCELED)
+    bench.reconcile()
+    last = bench.last(AnswerCommand)
+    assert (last.command_id, last.status, bench.qty()) == (first.command_id, CommandStatus.DONE, 10)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "text"),
+    [
+        (KillChoice.CANCEL, KillChoice.CANCEL, "Joined the kill of 12:00:00 UTC by alice, which runs."),
+        (
+            KillChoice.CANCEL_FLATTEN,
+            KillChoice.CANCEL,
+            "Already stronger: the kill of 12:00:00 UTC by alice (cancel+flatten) runs.",
+        ),
+        (KillChoice.CANCEL, KillChoice.CANCEL_FLATTEN, "Escalated the kill of 12:00:00 UTC by alice to cancel+flatten."),
+    ],
+)
+def test_it_joins_a_second_kill_to_the_first(bench: Bench, first: KillChoice, second: KillChoice, text: str) -> None:
+    bench.armed("10")
+    limit_buy(bench)
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1", choice=first)
+    command_id = "second"
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k2", choice=second, command_id=command_id, by="bob")
+    (answer,) = [a for a in bench.all(AnswerCommand) if a.command_id == command_id]
+    assert (answer.status, answer.text) == (CommandStatus.DONE, text)
+    assert set(bench.desk.state.halts) == {"k1", "k2"}
+    assert len(bench.desk.state.commands) == 1
+
+
+def test_it_keeps_a_kill_to_its_scope(bench: Bench) -> None:
+    ours, theirs = limit_buy(bench), limit_buy(bench, symbol=ETH, bot=OTHER)
+    bench.command(K.KILL, ON_BOT, halt_id="k1")
+    assert (bench.canceled(), theirs.is_resting) == ([ours.cl_ord_id], True)
+    bench.report(ours, X.CANCELED)
+    bench.reconcile()
+    assert bench.last(AnswerCommand).status is CommandStatus.DONE
+
+
+def test_it_kills_a_thousand_orders_and_verifies() -> None:
+    bench = Bench(
+        config(
+            entries_in_flight_max=2000,
+            limits={"gross_exposure_pct": D(10000), "net_exposure_pct": D(10000), "leverage_max": D(1000)},
+        )
+    )
+    orders = [limit_buy(bench, "0.1") for _ in range(300)]
+    bench.command(K.KILL, FIRM, halt_id="k1")
+    assert len(bench.all(SendCancel)) == 300
+    for order in orders:
+        bench.report(order, X.CANCELED)
+    bench.reconcile()
+    assert bench.last(AnswerCommand).status is CommandStatus.DONE
+
+
+# --- commands ----------------------------------------------------------------------------------------------------------------
+
+
+def test_it_applies_a_command_once(bench: Bench) -> None:
+    spec = CommandSpec(command_id="c", kind=K.PAUSE, scope=ON_BOT, by="alice", asked_at=NOON, halt_id="h")
+    assert bench.take(Commanded(at=bench.at, command=spec))
+    digest = bench.desk.digest()
+    assert bench.take(Commanded(at=bench.at, command=spec)) == ()
+    assert bench.desk.digest() == digest
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(K.START, CommandStatus.EXPIRED), (K.FLATTEN, CommandStatus.EXPIRED), (K.PAUSE, CommandStatus.DONE)]
+)
+def test_it_expires_what_came_too_late_but_never_what_protects(bench: Bench, kind: CommandKind, status: CommandStatus) -> None:
+    answer = bench.command(kind, ON_BOT, valid_until=NOON - timedelta(seconds=1), halt_id="h")
+    assert answer.status is status
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "text"),
+    [
+        (K.CANCEL_ORDER, {"target": "nothing"}, "There is no order nothing."),
+        (K.CANCEL_BRACKET, {"target": "nothing"}, "There is no open bracket nothing."),
+        (K.CLOSE, {"target": BTC}, "No position in BTCUSDT is open."),
+        (K.CLEAR, {"halt_id": "none"}, "There is no halt at account paper to clear."),
+        (K.RESUME, {}, "There is no pause at account paper to end."),
+        (K.STOP_FLATTEN, {}, "No flatten runs at account paper."),
+        (K.RESET_BREAKER, {"target": BTC}, "BTCUSDT has no breaker yet: it never traded."),
+    ],
+)
+def test_it_refuses_with_a_sentence(bench: Bench, kind: CommandKind, changes: dict[str, str], text: str) -> None:
+    answer = bench.command(kind, **changes)
+    assert (answer.status, answer.text) == (CommandStatus.REFUSED, text)
+
+
+def test_it_answers_a_question_with_what_the_venue_said(bench: Bench) -> None:
+    bench.armed("10")
+    assert bench.command(K.QUERY).status is CommandStatus.RUNNING
+    bench.reconcile()
+    assert bench.last(AnswerCommand).text == "The venue agrees: 2 open orders, 1 position."
+
+
+# --- losses ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("px", "is_latched"), [("71", False), ("70", True), ("69", True)])
+def test_it_latches_the_daily_loss_at_its_limit(bench: Bench, px: str, is_latched: bool) -> None:
+    bench.armed("100")
+    bench.mark(BTC, px)
+    assert bool(bench.desk.state.halts) is is_latched
+    if is_latched:
+        (halt,) = bench.desk.state.halts.values()
+        assert (halt.cause, halt.mode, halt.scope) == (HaltCause.DAILY_LOSS, HaltMode.REDUCE_ONLY, ON_ACCOUNT)
+
+
+def test_it_judges_an_edited_limit_at_once(bench: Bench) -> None:
+    bench.armed("100")
+    bench.mark(BTC, "90")
+    assert not bench.desk.state.halts
+    bench.take(SettingsChanged(at=bench.at, settings=config(version=2, limits={"daily_loss_pct": D(1)})))
+    assert [halt.cause for halt in bench.desk.state.halts.values()] == [HaltCause.DAILY_LOSS]
+
+
+def test_it_starts_a_new_baseline_when_a_loss_is_cleared(bench: Bench) -> None:
+    bench.armed("100")
+    bench.mark(BTC, "60")
+    (halt,) = bench.desk.state.halts.values()
+    answer = bench.command(K.CLEAR, ON_ACCOUNT, halt_id=halt.halt_id)
+    assert "The day's loss counts from 96,000 now." in answer.text
+    bench.mark(BTC, "59")
+    assert HaltCause.DAILY_LOSS not in {h.cause for h in bench.desk.state.halts.values()}
+
+
+def test_it_begins_a_day_at_midnight(bench: Bench) -> None:
+    bench.armed("100")
+    bench.mark(BTC, "99")
+    assert bench.desk.state.account.day_start_equity == D(100_000)
+    bench.wait(12 * 3600)
+    assert bench.desk.state.account.day_start_equity == D(99_900)
+
+
+def test_it_ignores_a_mark_that_is_not_a_price(bench: Bench) -> None:
+    bench.armed("10")
+    bench.mark(BTC, "99")
+    for bad in ("NaN", "0", "-1", "Infinity"):
+        bench.mark(BTC, bad)
+    assert bench.desk.state.positions[BTC].mark == 99
+
+
+# --- the law -----------------------------------------------------------------------------------------------------------------
+
+CAUSES = st.tuples(st.sampled_from(SCOPES), st.sampled_from(HaltMode))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(CAUSES, max_size=3), st.sampled_from([SignalKind.BUY, SignalKind.SELL, SignalKind.CLOSE]), st.booleans())
+def test_it_only_ever_restricts_by_a_halt(halts: list[tuple[Scope, HaltMode]], signal: SignalKind, has_position: bool) -> None:
+    """Whatever passes under halts passes without them, and more halts never let more pass."""
+    passed = []
+    for n in range(len(halts) + 1):
+        bench = Bench()
+        if has_position:
+            bench.armed("10")
+        for i, (scope, mode) in enumerate(halts[:n]):
+            bench.command(K.HALT, scope, mode=mode, halt_id=f"h{i}")
+        stops = {"stop_loss": D(98)} if signal is SignalKind.BUY else {"stop_loss": D(102)} if signal is SignalKind.SELL else {}
+        passed.append(bench.decide(decision(signal, "1", **stops)).is_approved)
+    assert passed == sorted(passed, reverse=True)
+
+
+def test_it_waits_for_the_venue_before_calling_an_order_canceled(bench: Bench) -> None:
+    order = limit_buy(bench)
+    bench.command(K.CANCEL_ORDER, target=order.cl_ord_id)
+    assert (order.ord_status, order.leaves_qty) == (OrdStatus.PENDING_CANCEL, 10)
+    assert bench.command(K.CANCEL_ORDER, target=order.cl_ord_id).text == "The cancel of buy 10 BTCUSDT is already on its way."
+    bench.take(Reported(at=bench.at, cl_ord_id=order.cl_ord_id, exec_type=X.CANCELED))
+    assert order.ord_status is OrdStatus.CANCELED
