@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ OnBroken = Callable[[int, str], None]
 
 _SNIFF_LINES: Final = 50
 _SYMBOL_LINES: Final = 5000
-_DAMAGED: Final = (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, OSError)
+_DAMAGED: Final = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
 class Tape(Protocol):
@@ -56,10 +57,14 @@ def open_tape(path: str | Path) -> Tape:
     path = Path(path)
     if not path.is_file():
         raise NotATape(path, "there is no such file")
+    damage: list[Exception] = []
     try:
-        member, head = _head(path)
+        member = _member(path)
+        head = list(islice(_lines(path, damage.append), _SNIFF_LINES))
     except _DAMAGED as e:
         raise NotATape(path, f"it cannot be read ({e})") from e
+    if damage and not head:
+        raise NotATape(path, f"it cannot be read ({damage[0]})")
     if any(line_at(line) for line in head):
         return LineTape(path)
     first = next((line for line in head if line.strip()), b"").decode("utf-8-sig", "replace").strip()
@@ -70,29 +75,55 @@ def open_tape(path: str | Path) -> Tape:
     return BarTape(path, reader)
 
 
+def _member(path: Path) -> str:
+    """The name of the file inside an archive; empty for a file that is none."""
+    name, stream = _open(path)
+    stream.close()
+    return name
+
+
 def _open(path: Path) -> tuple[str, IO[bytes]]:
     """The uncompressed bytes, and the name of the file inside an archive."""
     with path.open("rb") as raw:
         magic = raw.read(4)
     if magic[:2] == b"\x1f\x8b":
-        return "", io.BufferedReader(gzip.GzipFile(path), 1 << 20)
+        return "", io.BufferedReader(_Gunzip(path), 1 << 20)
     if magic == b"PK\x03\x04":
         archive = zipfile.ZipFile(path)
-        member = sorted(archive.namelist())[0]
+        member = min(archive.namelist(), default="")
+        if not member or archive.getinfo(member).flag_bits & 1:
+            raise zipfile.BadZipFile("the archive is empty or encrypted")
         return member, archive.open(member)
     return "", path.open("rb", 1 << 20)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+class _Gunzip(io.RawIOBase):
+    """A gzip file in small bites: where it is damaged, everything before the damage has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = gzip.GzipFile(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        bite = self._file.read1(len(buffer))
+        buffer[: len(bite)] = bite
+        return len(bite)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _lines(path: Path, damaged: Callable[[Exception], object] = lambda error: None) -> Iterator[bytes]:
+    """Every line up to the end, or up to where the file is damaged, which is told."""
     _, stream = _open(path)
     with closing(stream):
-        yield from stream
-
-
-def _head(path: Path) -> tuple[str, list[bytes]]:
-    member, stream = _open(path)
-    with closing(stream):
-        return member, list(islice(stream, _SNIFF_LINES))
+        try:
+            yield from stream
+        except _DAMAGED as e:
+            damaged(e)
 
 
 class LineTape:
@@ -117,22 +148,20 @@ class LineTape:
 
     def moments(self, offset: int, broken: OnBroken) -> Iterator[tuple[int, datetime, bytes | BarRow]]:
         number, second, second_at = offset, b"", EPOCH
-        try:
-            for line in islice(_lines(self._path), offset, None):
-                number += 1
-                # the full depth of the book is the larger part of such a tape, and nobody here reads it
-                if line.find(b"@depth", 20, 80) > 0:
+        lines = _lines(self._path, lambda error: broken(number + 1, f"the file is damaged here and ends ({error})"))
+        for line in islice(lines, offset, None):
+            number += 1
+            # the full depth of the book is the larger part of such a tape, and nobody here reads it
+            if line.find(b"@depth", 20, 80) > 0:
+                continue
+            # as line_at() does it, but a second is computed once
+            if line[:10] != second or line[19:21] != b" {" or not line[10:19].isdigit():
+                if (at := line_at(line)) is None:
+                    if line.strip():
+                        broken(number, "it does not begin with a receive time in ns")
                     continue
-                # as line_at() does it, but a second is computed once
-                if line[:10] != second or line[19:21] != b" {" or not line[10:19].isdigit():
-                    if (at := line_at(line)) is None:
-                        if line.strip():
-                            broken(number, "it does not begin with a receive time in ns")
-                        continue
-                    second, second_at = line[:10], at.replace(microsecond=0)
-                yield number, second_at + timedelta(0, 0, int(line[10:16])), line
-        except _DAMAGED as e:
-            broken(number + 1, f"the file is damaged here and ends ({e})")
+                second, second_at = line[:10], at.replace(microsecond=0)
+            yield number, second_at + timedelta(0, 0, int(line[10:16])), line
 
     def reader(self, instruments: Mapping[str, Instrument]) -> Callable[[Any, datetime, datetime], Events]:
         return BinanceLines(instruments).read
@@ -151,17 +180,15 @@ class BarTape:
 
     def _read(self, path: Path, codec: CsvBars | LeanBars) -> Iterator[BarRow]:
         number = 0
-        try:
-            for number, line in enumerate(_lines(path), start=1):
-                text = line.decode("utf-8-sig", "replace").strip()
-                if not text or text.startswith("#") or (number == 1 and isinstance(codec, CsvBars)):
-                    continue
-                try:
-                    yield codec.read(text)
-                except BrokenLine as e:
-                    self._broken.append((number, str(e)))
-        except _DAMAGED as e:
-            self._broken.append((number + 1, f"the file is damaged here and ends ({e})"))
+        lines = _lines(path, lambda error: self._broken.append((number + 1, f"the file is damaged here and ends ({error})")))
+        for number, line in enumerate(lines, start=1):
+            text = line.decode("utf-8-sig", "replace").strip()
+            if not text or text.startswith("#") or (number == 1 and isinstance(codec, CsvBars)):
+                continue
+            try:
+                yield codec.read(text)
+            except BrokenLine as e:
+                self._broken.append((number, str(e)))
 
     def _length(self, row: BarRow) -> timedelta:
         return timedelta(seconds=self.intervals[row.symbol])

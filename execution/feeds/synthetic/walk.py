@@ -135,8 +135,9 @@ class Walk:
             if rng.random() < _TRADE_SHARE or not last:
                 last = ask if rng.random() < 0.5 else bid
                 lots = self._lots(rng, mid)
+            moment = Tick(ms, bid, ask, last, lots, self._lots(rng, mid), self._lots(rng, mid))
             if ms >= from_ms:
-                yield Tick(ms, bid, ask, last, lots, self._lots(rng, mid), self._lots(rng, mid))
+                yield moment
 
     def _around(self, mid: float, half_spread: float) -> tuple[int, int]:
         bid = max(1, math.floor(mid * (1.0 - half_spread) / self._tick))
