@@ -6,7 +6,7 @@ for a reason. After saving, the page follows each engine until it runs on the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
@@ -311,7 +311,7 @@ class OverrideForm(AuditedForm):
         if self.instance.pk is None:
             return
         for name, found in settings_inherited(self.instance).items():
-            _inherits(self.fields[name], f"inherits {limit_text(found.value)} from {found.level}")
+            _inherits(self.fields[name], f"inherits {limit_text(found.value)}", found.level)
 
     def problems(self) -> dict[str, str]:
         return settings_services.override_problems(self.instance)
@@ -324,8 +324,8 @@ class OverrideForm(AuditedForm):
         return str(self.data.get("reason", ""))
 
 
-def _inherits(field: forms.Field, told: str) -> None:
-    field.help_text = told
+def _inherits(field: forms.Field, told: str, level: str) -> None:
+    field.help_text = f"{told} from {level}"
     match field:
         case forms.NullBooleanField(widget=forms.Select() as widget):
             widget.choices = [("unknown", told), ("true", "yes"), ("false", "no")]
@@ -384,7 +384,7 @@ class RiskProfileAdmin(AuditedAdmin):
     form = RiskProfileForm
     list_display = ("code", "name", *map(column, ("margin_per_trade", "leverage", "qty_max", "session_loss_limit")))
     search_fields = ("code", "name")
-    inlines = (ClassOverrideInline, SymbolOverrideInline)
+    inlines = (SymbolOverrideInline, ClassOverrideInline)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return [(None, {"fields": ("code", "name", "reason", "seen_version")}), *_groups()]
@@ -469,5 +469,6 @@ class AuditEntryAdmin(_ModelAdmin):
         return False
 
 
-def _groups() -> Iterable[tuple[str, dict[str, Sequence[str]]]]:
-    return [(title, {"fields": names}) for title, names in GROUPS]
+def _groups() -> Iterable[tuple[str, dict[str, Any]]]:
+    """Each group on one line, which wraps where the window is narrow."""
+    return [(title, {"fields": (names,)}) for title, names in GROUPS]

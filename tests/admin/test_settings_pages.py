@@ -89,10 +89,11 @@ def test_it_adds_an_override_and_shows_what_it_inherits(profile: RiskProfile, bt
     post(risk_page, url(profile), **inline(instrument=btc.pk, margin_per_trade="200"))
     assert SymbolOverride.objects.get().margin_per_trade == 200
     page = risk_page.get(url(profile))
-    (form,) = page.context["inline_admin_formsets"][1].formset.initial_forms
-    assert form.fields["leverage"].widget.attrs["placeholder"] == "inherits 1 from profile demo"
-    assert form.fields["is_stop_required"].widget.choices[0] == ("unknown", "inherits yes from profile demo")
-    assert form.fields["naked_policy"].choices[0] == ("", "inherits close_position from profile demo")
+    (form,) = page.context["inline_admin_formsets"][0].formset.initial_forms
+    assert form.fields["leverage"].widget.attrs["placeholder"] == "inherits 1"
+    assert form.fields["leverage"].help_text == "inherits 1 from profile demo"
+    assert form.fields["is_stop_required"].widget.choices[0] == ("unknown", "inherits yes")
+    assert form.fields["naked_policy"].choices[0] == ("", "inherits close_position")
     assert SettingsVersion.objects.order_by("-version")[0].body["profiles"]["demo"]["symbols"]["BTCUSDT"] == {
         "margin_per_trade": "200"
     }
@@ -102,8 +103,8 @@ def test_an_override_inherits_from_its_class_first(profile: RiskProfile, btc: In
     profile.classes.create(asset_class="CRYPTO_SPOT", leverage=Decimal(2))
     profile.symbols.create(instrument=btc)
     page = risk_page.get(url(profile))
-    (form,) = page.context["inline_admin_formsets"][1].formset.initial_forms
-    assert form.fields["leverage"].widget.attrs["placeholder"] == "inherits 2 from class CRYPTO_SPOT"
+    (form,) = page.context["inline_admin_formsets"][0].formset.initial_forms
+    assert form.fields["leverage"].help_text == "inherits 2 from class CRYPTO_SPOT"
 
 
 @pytest.mark.parametrize(

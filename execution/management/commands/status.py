@@ -27,8 +27,7 @@ class Command(BaseCommand):
         at = timezone.now()
         chosen = Account.objects.filter(code=options["account"]) if options["account"] else None
         desk = overview(accounts=chosen, at=at)
-        for line in _all(desk, at):
-            self.stdout.write(line)
+        self.stdout.write("\n".join(_all(desk, at)))
 
 
 def _all(desk: Overview, at: datetime) -> Iterator[str]:
