@@ -1,0 +1,345 @@
+"""After a crash, a lost answer or a lost link: ask, never resend blindly; the venue's picture decides."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from execution.core.controls import BotStatus
+from execution.core.desk import Desk
+from execution.core.messages import (
+    CommandKind,
+    ExecType,
+    LinkChanged,
+    LinkKind,
+    OrderFound,
+    QueryOrder,
+    QueryVenue,
+    Reported,
+    SendCancel,
+    SendFailed,
+    SendNewOrder,
+    SendOutcome,
+    SignalKind,
+    Started,
+    VenueFill,
+    WakeAt,
+)
+from execution.core.orders import OrderState, OrdStatus
+from execution.core.state import CORE_VERSION, DeskState
+from risk.core.units import OrdType, Side
+from risk.core.verdict import Capability, Reason
+from tests.core.builders import BOT, BTC, NOON, Bench, D, decision
+from tests.core.builders import settings as config
+
+X = ExecType
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def restart(bench: Bench) -> None:
+    """The process dies; another one rebuilds the Desk from a snapshot and says Started."""
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(bench.desk.state), type=DeskState)
+    bench.desk = Desk(state)
+    bench.take(Started(at=bench.at, token=2, core_version=CORE_VERSION, epoch=state.epoch))
+
+
+def order(bench: Bench, was: OrderState) -> OrderState:
+    """The order as the Desk of today holds it."""
+    return bench.desk.state.orders[was.cl_ord_id]
+
+
+def fill_at_venue(was: OrderState, qty: str, exec_id: str = "h1", **changes: Any) -> VenueFill:
+    fields: dict[str, Any] = {
+        "cl_ord_id": was.cl_ord_id,
+        "order_id": "v1",
+        "exec_id": exec_id,
+        "symbol": was.symbol,
+        "side": was.side,
+        "last_qty": D(qty),
+        "last_px": D(100),
+        "fee": D(0),
+        "fee_currency": "USDT",
+        "liquidity": "TAKER",
+        "transact_at": NOON,
+    }
+    return VenueFill(**(fields | changes))
+
+
+def lose_answer(bench: Bench, **changes: Any) -> OrderState:
+    entry = bench.buy("10", **changes)
+    bench.take(SendFailed(at=bench.at, cl_ord_id=entry.cl_ord_id, outcome=SendOutcome.UNKNOWN, text="timeout"))
+    return entry
+
+
+# --- Started ---------------------------------------------------------------------------------------------------------------
+
+
+def test_it_asks_and_cancels_again_after_a_start_and_sends_no_order(bench: Bench) -> None:
+    pending, canceling, working, unknown = bench.buy("1"), bench.buy("2"), bench.buy("3"), lose_answer(bench)
+    for was in (canceling, working):
+        bench.ack(was)
+    bench.command(CommandKind.CANCEL_ORDER, target=canceling.cl_ord_id)
+    timers = set(bench.desk.state.timers)
+    restart(bench)
+    assert {e.cl_ord_id for e in bench.all(QueryOrder)} == {pending.cl_ord_id, unknown.cl_ord_id}
+    assert [e.cl_ord_id for e in bench.all(SendCancel)] == [canceling.cl_ord_id]
+    assert {e.timer for e in bench.all(WakeAt)} >= timers
+    assert len(bench.all(QueryVenue)) == 1
+    assert not bench.all(SendNewOrder)
+    assert bench.desk.state.bots[BOT].status is BotStatus.WARMING
+
+
+def test_it_takes_no_entry_until_links_are_up_and_the_venue_is_compared(bench: Bench) -> None:
+    restart(bench)
+
+    def reason() -> Reason | None:
+        return bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).reason
+
+    assert reason() is Reason.NOT_READY
+    bench.later(1)
+    for link in LinkKind:
+        bench.take(LinkChanged(at=bench.at, link=link, is_up=True))
+    assert reason() is Reason.NOT_READY
+    bench.reconcile(asked_at=bench.at - timedelta(milliseconds=1))
+    assert not bench.desk.state.account.is_reconciled, "it was asked before the link came up"
+    bench.reconcile()
+    assert bench.desk.state.account.reconciled_text == "agrees"
+
+
+def test_it_protects_after_the_first_reconciliation_what_a_crash_left_naked(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.ack(entry)
+    restart(bench)
+    bench.later(1)
+    for link in (LinkKind.ORDERS, LinkKind.PRICES):
+        bench.take(LinkChanged(at=bench.at, link=link, is_up=True))
+    bench.reconcile(fills=(fill_at_venue(entry, "10"),), positions={BTC: "10"}, orders=())
+    assert [o.order_qty for kind in bench.legs() for o in kind] == [10, 10]
+    assert bench.desk.state.account.reconciled_text == "agrees"
+
+
+def test_it_sends_a_leg_that_never_arrived_under_a_new_id(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.fill(entry)
+    (stop,) = bench.legs()[0]
+    restart(bench)
+    for link in (LinkKind.ORDERS, LinkKind.PRICES):
+        bench.take(LinkChanged(at=bench.at, link=link, is_up=True))
+    bench.reconcile(orders=())
+    for _ in range(2):
+        bench.later(11)
+        bench.take(OrderFound(at=bench.at, cl_ord_id=stop.cl_ord_id, asked_at=bench.at, order=None))
+    assert order(bench, stop).ord_rej_reason == "NEVER_ARRIVED"
+    bench.wait(0.25)
+    (again,) = [o for o in bench.legs()[0] if o.cl_ord_id != stop.cl_ord_id]
+    assert again.order_qty == 10
+
+
+# --- UNKNOWN ---------------------------------------------------------------------------------------------------------------
+
+
+def test_it_keeps_the_reservation_and_takes_no_entry_while_an_order_is_unknown(bench: Bench) -> None:
+    entry = lose_answer(bench)
+    assert entry.leaves_qty * entry.reserve_px > 1000
+    assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).reason is Reason.NOT_READY
+
+
+def test_it_asks_with_growing_pauses(bench: Bench) -> None:
+    entry = lose_answer(bench)
+    asked = []
+    for _ in range(2000):
+        bench.wait(0.05)
+        if any(e.cl_ord_id == entry.cl_ord_id for e in bench.all(QueryOrder)):
+            asked.append(bench.at)
+            bench.effects = ()
+    pauses = [(b - a).total_seconds() for a, b in itertools.pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0] < 1, max(pauses) <= 40, len(asked) < 15) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "is_given_up"),
+    [((1, 20), False), ((4, 13.9), False), ((4, 14), True), ((1, 2, 4, 9, 14), True), ((4,), False)],
+)
+def test_it_gives_an_order_up_after_two_absences_far_enough_apart(asked_s: tuple[float, ...], is_given_up: bool) -> None:
+    bench = Bench()
+    entry = lose_answer(bench)
+    start = bench.at
+    for seconds in asked_s:
+        bench.at = start + timedelta(seconds=seconds)
+        bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=None))
+    assert (entry.ord_rej_reason == "NEVER_ARRIVED") is is_given_up
+    assert (entry.ord_status is OrdStatus.UNKNOWN) is not is_given_up
+
+
+def test_it_never_gives_up_where_absence_proves_nothing() -> None:
+    base = config()
+    without = tuple(c for c in base.capabilities if c is not Capability.QUERY_BY_CLIENT_ID)
+    bench = Bench(msgspec.structs.replace(base, capabilities=without))
+    entry = lose_answer(bench)
+    for _ in range(10):
+        bench.wait(30)
+        bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=None))
+    assert entry.ord_status is OrdStatus.UNKNOWN
+    assert "unknown" in bench.alarms()
+
+
+@pytest.mark.parametrize(
+    ("status", "after"), [("NEW", OrdStatus.NEW), ("CANCELED", OrdStatus.CANCELED), ("REJECTED", OrdStatus.REJECTED)]
+)
+def test_it_believes_what_the_venue_finds(bench: Bench, status: str, after: OrdStatus) -> None:
+    entry = lose_answer(bench, ord_type=OrdType.LIMIT, price=D(100))
+    bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry, ord_status=status)))
+    assert entry.ord_status is after
+
+
+def test_it_books_the_fills_of_a_found_order(bench: Bench) -> None:
+    entry = lose_answer(bench)
+    shown = bench.shown(entry, ord_status="FILLED", cum_qty=D(10))
+    bench.take(
+        OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=shown, fills=(fill_at_venue(entry, "10"),))
+    )
+    assert (entry.ord_status, bench.qty(), len(bench.sent())) == (OrdStatus.FILLED, 10, 2)
+
+
+def test_it_does_not_take_over_another_order_under_our_id(bench: Bench) -> None:
+    entry = lose_answer(bench)
+    bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry, side=Side.SELL)))
+    assert (entry.ord_status, bench.alarms()) == (OrdStatus.UNKNOWN, ["order"])
+
+
+@pytest.mark.parametrize("word", [X.NEW, X.TRADE])
+def test_it_revives_an_entry_thought_dead_and_cancels_it(bench: Bench, word: ExecType) -> None:
+    entry = lose_answer(bench, ord_type=OrdType.LIMIT, price=D(100))
+    for seconds in (5, 20):
+        bench.at = NOON + timedelta(seconds=seconds)
+        bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=None))
+    assert entry.ord_status is OrdStatus.REJECTED
+    bench.report(entry, word, "4")
+    assert (entry.ord_status, entry.leaves_qty > 0, bench.alarms()) == (OrdStatus.PENDING_CANCEL, True, ["revived"])
+    assert bench.canceled() == [entry.cl_ord_id]
+    assert [len(kind) for kind in bench.legs()] == ([1, 1] if word is X.TRADE else [0, 0])
+
+
+def test_it_asks_about_what_nobody_answered(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.wait(3)
+    assert [e.cl_ord_id for e in bench.all(QueryOrder)] == [entry.cl_ord_id]
+    bench.ack(entry)
+    bench.command(CommandKind.CANCEL_ORDER, target=entry.cl_ord_id)
+    bench.wait(6.1)
+    assert [e.cl_ord_id for e in bench.all(SendCancel)] == [entry.cl_ord_id], "a cancel that nobody answers is sent again"
+
+
+# --- the picture -------------------------------------------------------------------------------------------------------------
+
+
+def test_it_books_from_the_picture_only_the_fills_it_lacks(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.fill(entry, "4", exec_id="h1")
+    fills = (fill_at_venue(entry, "4", "h1"), fill_at_venue(entry, "6", "h2"))
+    bench.later(1)
+    bench.reconcile(fills=fills, positions={BTC: "10"})
+    assert (entry.cum_qty, bench.qty()) == (10, 10)
+    assert (bench.desk.state.account.is_reconciled, bench.desk.state.account.reconciled_text) == (True, "agrees")
+
+
+def test_it_stops_entries_of_a_symbol_the_venue_disagrees_about(bench: Bench) -> None:
+    bench.armed("10")
+    bench.mark(BTC, "100")
+    bench.later(1)
+    bench.reconcile(positions={BTC: "8"})
+    assert bench.alarms() == ["discrepancy"]
+    assert bench.desk.state.account.reconciled_text == "BTCUSDT differs"
+    assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).reason is Reason.NOT_READY
+    bench.later(1)
+    bench.reconcile()
+    assert (bench.alarms(), bench.desk.state.account.conditions) == ([], {})
+    assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).is_approved
+
+
+def test_it_asks_about_an_order_that_works_only_here(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(99))
+    bench.ack(entry)
+    bench.later(1)
+    bench.reconcile(orders=())
+    assert [e.cl_ord_id for e in bench.all(QueryOrder)] == [entry.cl_ord_id]
+    bench.take(
+        OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry, ord_status="EXPIRED"))
+    )
+    assert entry.ord_status is OrdStatus.EXPIRED
+
+
+def test_it_tells_of_orders_that_are_not_ours(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.ack(entry)
+    bench.reconcile(orders=(bench.shown(entry), bench.shown(entry, cl_ord_id="somebody")))
+    assert bench.alarms() == ["foreign-orders"]
+    bench.reconcile()
+    assert bench.alarms() == []
+
+
+# --- links -------------------------------------------------------------------------------------------------------------------
+
+
+def test_it_ends_a_lost_order_link_after_a_comparison_and_a_while_of_health(bench: Bench) -> None:
+    def reason() -> Reason | None:
+        return bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).reason
+
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.ORDERS, is_up=False, cause="reset"))
+    assert (reason(), bench.alarms()) == (Reason.NOT_READY, ["link"])
+    bench.later(5)
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.ORDERS, is_up=True))
+    assert (len(bench.all(QueryVenue)), bench.alarms()) == (1, [])
+    bench.wait(60)
+    assert reason() is Reason.NOT_READY, "no comparison yet"
+    bench.reconcile()
+    bench.wait(10)
+    assert (bench.desk.state.account.conditions, reason()) == ({}, None)
+
+
+def test_it_lets_no_entry_pass_for_a_while_after_prices_were_lost(bench: Bench) -> None:
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.PRICES, is_up=False, cause="silent"))
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.PRICES, is_up=True))
+    bench.wait(9)
+    assert bench.desk.state.account.conditions
+    bench.wait(1.1)
+    assert not bench.desk.state.account.conditions
+
+
+def test_it_compares_from_time_to_time(bench: Bench) -> None:
+    before = sum(isinstance(e, QueryVenue) for e in bench.everything)
+    bench.wait(61)
+    assert sum(isinstance(e, QueryVenue) for e in bench.everything) == before + 2
+
+
+def test_it_ages_a_resting_entry(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(99))
+    bench.ack(entry)
+    bench.wait(299)
+    assert entry.ord_status is OrdStatus.NEW
+    bench.wait(2)
+    assert entry.ord_status is OrdStatus.PENDING_CANCEL
+
+
+def test_it_forgets_orders_that_were_done_long_ago(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("execution.core.recovery._KEPT_ORDERS", 3)
+    for _ in range(6):
+        bench.report(bench.buy("1"), X.REJECTED)
+    bench.later(3600)
+    bench.reconcile()
+    assert len(bench.desk.state.orders) == 3
+
+
+def test_it_cannot_be_moved_by_a_report_of_an_evicted_order(bench: Bench) -> None:
+    bench.take(Reported(at=bench.at, cl_ord_id="gone", exec_type=X.CANCELED))
+    bench.wait(6)
+    assert (bench.desk.state.parked, bench.alarms(), bench.qty()) == ([], [], 0)
