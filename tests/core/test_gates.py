@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk.core import gates
-from risk.core.book import EXTERNAL, Book, NotReady, NotReadyCause
+from risk.core.book import EXTERNAL, Book, Exposure, NotReady, NotReadyCause
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits, RiskSettings, UnsupportedProtection
@@ -186,6 +186,7 @@ def test_it_covers_every_limit_the_gates_read() -> None:
 SPOT = frozenset({Capability.STOP_ORDERS})
 NO_STOPS = frozenset(Capability) - {Capability.STOP_ORDERS, Capability.NATIVE_BRACKET, Capability.NATIVE_OCO}
 REDUCE_ONLY, HALTED = halt(HaltMode.REDUCE_ONLY), halt(HaltMode.HALTED)
+UNUSABLE = (NAN, D("sNaN"), INF, -INF, D(0), D(-1))
 UNBOUND = settings(order_equity_pct_max=NO_LIMIT, trade_risk_pct_max=NO_LIMIT)
 TRIPPED = CircuitBreaker(losses=[NOON] * 4, tripped_at=NOON)
 LONG = {"position_qty": D(10), "exit_capacity": D(10)}
@@ -230,6 +231,16 @@ DENIED = [
     (close(), msgspec.structs.replace(of_instrument(is_tradable=False), **LONG), Reason.INSTRUMENT_NOT_ALLOWED),
     (buy(), book(symbols=frozenset({"ETHUSDT"})), Reason.INSTRUMENT_NOT_ALLOWED),
     (buy(), of_instrument(calendar="XNYS"), Reason.MARKET_CLOSED),
+    *[
+        (buy(**{name: bad}), book(), Reason.INVALID_DECISION)
+        for name in ("stop_loss", "take_profit", "order_qty")
+        for bad in UNUSABLE
+    ],
+    *[(buy(ord_type=OrdType.LIMIT, price=bad), book(), Reason.INVALID_DECISION) for bad in UNUSABLE],
+    *[(buy(ord_type=OrdType.STOP, stop_px=bad), book(), Reason.INVALID_DECISION) for bad in UNUSABLE],
+    *[(close(order_qty=bad), book(**LONG), Reason.INVALID_DECISION) for bad in (*UNUSABLE, None)],
+    *[(protect(stop_px=bad), book(), Reason.INVALID_DECISION) for bad in (*UNUSABLE, None)],
+    *[(protect(order_qty=bad), book(), Reason.INVALID_DECISION) for bad in (*UNUSABLE, None)],
     *[(buy(confidence=bad), book(), Reason.INVALID_DECISION) for bad in (NAN, INF, D("-0.01"), D("1.01"))],
     (buy(stop_loss=D(100)), book(), Reason.INVALID_DECISION),
     (buy(take_profit=D(100)), book(), Reason.INVALID_DECISION),
@@ -243,6 +254,7 @@ DENIED = [
     (close("10.001"), book(**LONG), Reason.INVALID_DECISION),
     (close("6"), book(position_qty=D(10), exit_capacity=D("5.999")), Reason.INVALID_DECISION),
     (close("6", reduce_only=True), book(position_qty=D(5), exit_capacity=D(0)), Reason.INVALID_DECISION),
+    (close("6", reduce_only=True), book(position_qty=D(6), exit_capacity=D(0), capabilities=SPOT), Reason.INVALID_DECISION),
     (close("1"), book(), Reason.INVALID_DECISION),
     (close("1"), book(position_qty=D(-10), exit_capacity=D(10)), Reason.INVALID_DECISION),
     (close("1"), book(position_qty=D(10), exit_capacity=NAN), Reason.INVALID_DECISION),
@@ -259,8 +271,12 @@ DENIED = [
     (buy(), of_instrument(currency="EUR"), Reason.NO_PRICE),
     (buy(), book(settings=settings(leverage=None)), Reason.LIMIT_NOT_SET),
     (buy(hint=SizeHint(HintKind.RISK_PCT, D(1))), book(settings=settings(risk_pct=None)), Reason.LIMIT_NOT_SET),
-    (buy(), book(portfolio=account(exposure("ETHUSDT", qty="1", mark="NaN"))), Reason.NO_PRICE),
-    (buy(), book(portfolio=account(exposure("ETHUSDT", qty="1").__class__("ETHUSDT", "other", D(1), qty=D(1)))), Reason.NO_PRICE),
+    *[(buy(), book(portfolio=account(exposure(s, qty="1", mark="NaN"))), Reason.NO_PRICE) for s in ("ETHUSDT", "BTCUSDT")],
+    *[
+        (buy(), book(portfolio=account(exposure(s, qty="1", marked_at=later(-61)))), Reason.NO_PRICE)
+        for s in ("ETHUSDT", "BTCUSDT")
+    ],
+    (buy(), book(portfolio=account(Exposure("ETHUSDT", "other", D(1), qty=D(1)))), Reason.NO_PRICE),
     *[(buy(), book(portfolio=account(equity=bad), settings=UNBOUND), Reason.DAILY_LOSS) for bad in (NAN, INF, D(0), D(-1))],
     *[(buy(), book(portfolio=account(day_start_equity=bad)), Reason.DAILY_LOSS) for bad in (NAN, INF, D(0), D(-1))],
     *[(buy(), book(portfolio=account(peak_equity=bad)), Reason.DRAWDOWN) for bad in (NAN, INF, D(0), D(-1))],
@@ -312,27 +328,48 @@ def test_it_approves(proposal: Proposal, on: Book) -> None:
     assert denial(judged(proposal, on)) is None
 
 
-def test_it_denies_what_the_cash_does_not_buy() -> None:
-    free = limits(order_rate_max=NO_LIMIT, gross_exposure_pct=NO_LIMIT, net_exposure_pct=NO_LIMIT, leverage_max=NO_LIMIT)
-    free = msgspec.structs.replace(free, concentration_pct=NO_LIMIT, bot_exposure_pct=NO_LIMIT)
-    small = settings(leverage=D(1), order_equity_pct_max=NO_LIMIT, trade_risk_pct_max=NO_LIMIT)
+@pytest.mark.parametrize(
+    ("leverage", "held", "enough", "short", "sentence"),
+    [
+        (
+            "1",
+            exposure("ETHUSDT", qty="3", buys=D(100)),
+            "1420",
+            "1419.99",
+            "needs 1,020 of margin at leverage 1; 1,019.99 is free: equity 1,419.99 less 400 in use. Up to 9.999 would pass.",
+        ),
+        (
+            "5",
+            exposure("BTCUSDT", qty="3", buys=D(200), leverage=D(5)),
+            "304",
+            "303.99",
+            "needs 204 of margin at leverage 5; 203.99 is free: equity 303.99 less 100 in use. Up to 9.999 would pass.",
+        ),
+    ],
+)
+def test_it_denies_what_the_free_margin_does_not_buy(leverage: str, held: Exposure, enough: str, short: str, sentence: str) -> None:
+    free = limits(
+        gross_exposure_pct=NO_LIMIT,
+        net_exposure_pct=NO_LIMIT,
+        leverage_max=NO_LIMIT,
+        concentration_pct=NO_LIMIT,
+        bot_exposure_pct=NO_LIMIT,
+    )
+    small = settings(leverage=D(leverage), order_equity_pct_max=NO_LIMIT, trade_risk_pct_max=NO_LIMIT)
 
     def with_equity(equity: str) -> Approved | Denied:
-        portfolio = account(
-            exposure("ETHUSDT", qty="3", buys=D(100)), equity=D(equity), day_start_equity=D(equity), peak_equity=D(equity)
-        )
+        portfolio = account(held, equity=D(equity), day_start_equity=D(equity), peak_equity=D(equity))
         return judged(buy(), book(limits=free, settings=small, portfolio=portfolio))
 
-    assert denial(with_equity("1420")) is None
-    verdict = with_equity("1419.99")
+    assert denial(with_equity(enough)) is None
+    verdict = with_equity(short)
     assert isinstance(verdict, Denied)
     assert verdict.reason is Reason.BUYING_POWER
-    assert "needs 1,020 of margin at leverage 1; 1,019.99 is free" in verdict.text
-    assert verdict.text.endswith("Up to 9.999 would pass.")
+    assert sentence in verdict.text
 
 
 def test_it_says_where_an_exposure_comes_from_and_what_would_pass() -> None:
-    portfolio = account(exposure("ETHUSDT", qty="1000", mark="100.5", buys=D(20_000)), exposure("SOLUSDT", sells=D(10_000)))
+    portfolio = account(exposure("ETHUSDT", qty="-1000", mark="100.5", sells=D(20_000)), exposure("SOLUSDT", buys=D(10_000)))
     big = settings(qty_max=D(1000), order_equity_pct_max=NO_LIMIT, trade_risk_pct_max=NO_LIMIT)
     verdict = judged(
         buy("100"), book(portfolio=portfolio, settings=big, limits=limits(gross_exposure_pct=D(140), net_exposure_pct=D(500)))
@@ -355,6 +392,9 @@ def test_it_reserves_what_it_approves() -> None:
     assert isinstance(verdict, Approved)
     assert (verdict.order_qty, verdict.reserve_px, verdict.reserved) == (D(10), D(102), D(1020))
     assert (verdict.price, verdict.stop_px) == (None, None)
+    contracts = judged(buy(), of_instrument(contract_value=D("0.1")))
+    assert isinstance(contracts, Approved)
+    assert (contracts.reserve_px, contracts.reserved) == (D("10.2"), D(102))
 
 
 def test_it_puts_prices_on_ticks_never_for_the_worse() -> None:
@@ -438,7 +478,7 @@ def proposals(number: st.SearchStrategy[Decimal | None], required: st.SearchStra
 
 def books(number: st.SearchStrategy[Decimal]) -> st.SearchStrategy[Book]:
     exposures = st.builds(
-        lambda symbol, qty, mark, buys, sells: exposure(symbol, qty="0", buys=buys, sells=sells, mark="1").__class__(
+        lambda symbol, qty, mark, buys, sells: Exposure(
             symbol, "alpha", D(1), qty=qty, mark=mark, marked_at=NOON, buys=buys, sells=sells
         ),
         ENUM(["BTCUSDT", "ETHUSDT"]),

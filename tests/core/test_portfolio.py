@@ -122,6 +122,11 @@ def test_it_counts_a_bots_symbols_together() -> None:
     assert reason(judged(buy("9"), on)) is None
 
 
+def test_it_values_positions_by_contract() -> None:
+    stake = stake_of([exposure("A", qty="-30", contract_value=D("0.1"), sells=D(5), leverage=D(5))])
+    assert (stake.gross, stake.open_value, stake.margin) == (D(305), D(300), D(61))
+
+
 def test_it_names_the_symbol_without_a_usable_mark() -> None:
     verdict = judged(buy(), book(portfolio=account(exposure("A", qty="1"), exposure("B", qty="-1", mark="0"))))
     assert isinstance(verdict, Denied)

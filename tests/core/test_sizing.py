@@ -110,12 +110,23 @@ def test_it_skips_what_would_count_on_an_unreadable_equity(kind: HintKind, equit
     assert sized(SizeHint(kind, D(1)), stop="98", equity=D(equity)) == 0
 
 
+def test_it_skips_a_notional_without_leverage_to_hold_it() -> None:
+    assert sized(hint("NOTIONAL", "1234"), leverage="0") == 0
+
+
 def test_it_counts_lots_exactly() -> None:
     assert sized(hint("NOTIONAL", "0.3"), price="1") == D("0.3")
     assert sized(hint("QUANTITY", "0.3")) == D("0.3")
-    thirds = msgspec.structs.replace(COINS, lot_size=D(1))
+    whole = msgspec.structs.replace(COINS, lot_size=D(1))
     just_below_three = "2." + "9" * 33
-    assert sized(hint("NOTIONAL", just_below_three), price="1", instrument=thirds) == 2
+    assert sized(hint("NOTIONAL", just_below_three), price="1", instrument=whole) == 2
+    assert sized(hint("NOTIONAL", "20." + "9" * 32), price="7", instrument=whole) == 2
+
+
+def test_it_counts_the_worth_of_a_contract() -> None:
+    tenth = msgspec.structs.replace(COINS, contract_value=D("0.1"))
+    assert sized(hint("NOTIONAL", "123"), instrument=tenth) == D("12.3")
+    assert sized(hint("RISK_PCT", "0.05"), stop="98", instrument=tenth) == 25
 
 
 def test_it_needs_no_more_settings_than_it_names() -> None:
