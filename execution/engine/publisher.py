@@ -61,7 +61,8 @@ class Stream:
                     self.touch(effect.kind, effect.key)
                 case RaiseAlarm() | ClearAlarm():
                     self.touch("alarm", effect.key)
-                case AnswerCommand():
+                case AnswerCommand() if effect.command_id.isdecimal():
+                    # the engine's own commands have no row
                     self.touch("command", effect.command_id)
                 case _:
                     pass

@@ -80,7 +80,7 @@ class Reconciler:
         attempt = 0
         key = f"order {effect.cl_ord_id}"
         asking = self._begin(key)
-        while self._askings.get(key) == asking:
+        while self._askings.get(key, asking) == asking:
             asked_at = self._clock.now()
             try:
                 order = await self._timed(self._broker.order_by_cl_ord_id(effect.cl_ord_id, effect.symbol))
@@ -92,7 +92,8 @@ class Reconciler:
                 attempt += 1
                 await self._pause(key, attempt, e)
                 continue
-            del self._askings[key]
+            if self._askings.get(key) == asking:
+                del self._askings[key]
             self._take(
                 OrderFound(
                     at=self._clock.now(),

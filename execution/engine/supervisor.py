@@ -110,8 +110,6 @@ class Supervisor:
         """Give everything back in order: runners drained side by side, leases released, the heartbeat signed off."""
         self._is_draining = True
         await asyncio.gather(*(self._let_go(slot) for slot in list(self._slots.values())))
-        await self._parts.publisher.flush()
-        await self._parts.publisher.write()
         await self._heartbeat(is_stopping=True)
 
     def _running(self, account_id: int) -> Runner | None:

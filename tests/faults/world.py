@@ -26,7 +26,9 @@ demo_seed()
 from execution.models import Account, Bot
 from execution.store.settings import settings_version_ensure
 from risk.models import RiskProfile, SymbolOverride
-RiskProfile.objects.update(breaker_losses=1000, session_loss_limit=D(-100000))
+RiskProfile.objects.update(
+    breaker_losses=1000, session_loss_limit=D(-100000), stop_distance_pct_min=D("0.001"), repeated_execution_max=100000
+)
 SymbolOverride.objects.update(margin_per_trade=D(500))
 for code, brain, params in [
     ("ema-btc", "ema_cross", {"fast": "2", "slow": "3"}),
