@@ -19,7 +19,7 @@ import msgspec
 
 from execution.core.messages import Bar, Trade
 from execution.feeds.bars import EPOCH
-from risk.core.units import ZERO, Instrument, Quote
+from risk.core.units import NO_LIMIT, ZERO, Instrument, Quote
 
 FORMATS: Final = (
     "CSV bars with a header (time, open, high, low, close, volume), LEAN minute, hour or daily bars, and raw Binance streams"
@@ -111,23 +111,30 @@ class BinanceLines:
         last, seen = self._last.get(symbol, bid), self._seen.get(symbol)
         if seen is None or seen[0] is not bid or seen[1] is not ask or seen[2] is not last:
             seen = self._seen[symbol] = (bid, ask, last, now)
-        bid_qty, ask_qty = number(book.B) or new(book.B), number(book.A) or new(book.A)
-        return (Quote(symbol, bid, ask, last, at, now, seen[3], bid_qty, ask_qty),)
+        return (Quote(symbol, bid, ask, last, at, now, seen[3], _size(book.B), _size(book.A)),)
 
     def _trade(self, trade: _Trade, at: datetime, now: datetime) -> tuple[Trade] | tuple[()]:
         if self._symbols is not None and trade.s not in self._symbols:
             return ()
         price = self._last[trade.s] = self._number(trade.p) or self._new_number(trade.p)
-        return (Trade(trade.s, price, self._number(trade.q) or self._new_number(trade.q), at, now),)
+        return (Trade(trade.s, price, _size(trade.q), at, now),)
 
     def _new_number(self, text: str) -> Decimal:
         value = Decimal(text)
-        if not value.is_finite() or value < 0:
-            raise BrokenLine(f"{text} is not a price or a size")
+        if not value.is_finite() or value <= 0:
+            raise BrokenLine(f"{text} is not a price")
         if len(self._numbers) >= _NUMBERS_MAX:
             self._numbers.clear()
         self._numbers[text] = value
         return value
+
+
+def _size(text: str) -> Decimal:
+    value = Decimal(text)
+    # NaN fails this comparison by raising
+    if not ZERO <= value < NO_LIMIT:
+        raise BrokenLine(f"{text} is not a size")
+    return value
 
 
 # --- bars --------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ Events = tuple[Quote | Trade | Bar, ...]
 OnBroken = Callable[[int, str], None]
 
 _SNIFF_LINES: Final = 50
-_SYMBOL_LINES: Final = 5000
+_SYMBOL_LINES: Final = 2000
 _DAMAGED: Final = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
