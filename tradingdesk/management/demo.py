@@ -53,9 +53,9 @@ INSTRUMENTS: Final = {
 }
 #: code → (brain, parameters, symbol)
 BOTS: Final[dict[str, tuple[str, dict[str, str], str]]] = {
-    "ema-btc": ("ema_cross", {}, "BTCUSDT"),
-    "ema-eth": ("ema_cross", {"fast": "5", "slow": "13"}, "ETHUSDT"),
-    "mr-sol": ("mean_reversion", {}, "SOLUSDT"),
+    "ema-btc": ("ema_cross", {"fast": "4", "slow": "11", "stop_atr": "2.5", "target_atr": "2"}, "BTCUSDT"),
+    "ema-eth": ("ema_cross", {"fast": "3", "slow": "8", "stop_atr": "2.5", "target_atr": "1.5"}, "ETHUSDT"),
+    "mr-sol": ("mean_reversion", {"rsi": "7", "low": "32", "high": "68"}, "SOLUSDT"),
     "chan-ltc": ("channel_breakout", {"channel": "10", "exit_channel": "5"}, "LTCUSDT"),
 }
 BAR_S: Final = 2
@@ -193,8 +193,8 @@ def _tape_account(feed: str, bars: Mapping[str, int]) -> str:
         _people([account])
     profile = RiskProfile.objects.filter(code="demo").first() or _profile()
     codes = {f"tape-{symbol.lower()}"[:40]: symbol for symbol in bars}
-    for code, symbol in codes.items():
-        _tape_bot(code, account, profile, symbol, bar_s=bars[symbol])
+    for bot_code, symbol in codes.items():
+        _tape_bot(bot_code, account, profile, symbol, bar_s=bars[symbol])
     for bot in account.bots.filter(is_enabled=True).exclude(code__in=codes):
         bot.is_enabled = False
         bot_save(bot=bot, instruments=bot.instruments.all(), version=bot.version, by=BY)
