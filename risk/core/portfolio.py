@@ -16,11 +16,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from risk.core.book import AccountBook
 from risk.core.reservations import reservation_price
 from risk.core.settings import AccountLimits
 from risk.core.sizing import is_positive
-from risk.core.stake import Room, stake_of
+from risk.core.stake import Room
 from risk.core.trial import ACCOUNT_LEVEL, Bound, Trial, age_s, is_within, percent_of
 from risk.core.units import HUNDRED, NO_LIMIT, ZERO
 from risk.core.verdict import Check, Reason
@@ -46,17 +45,27 @@ class Reading(msgspec.Struct, frozen=True):
         return self.observed * 100 / self.limit
 
 
-def readings(book: AccountBook, limits: AccountLimits) -> tuple[Reading, ...]:
-    """Every account limit with the number it bounds: what the console's meters show. Judges nothing."""
-    stake = stake_of(book.exposures.values())
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account has and has at stake, as its row keeps it. `gross` and `net` as `stake_of()` counts them."""
+
+    equity: Decimal
+    day_start_equity: Decimal
+    peak_equity: Decimal
+    gross: Decimal
+    net: Decimal
+    positions: int
+
+
+def readings(standing: Standing, limits: AccountLimits) -> tuple[Reading, ...]:
+    """The account's limits, each with the number it bounds, measured as gate 14 measures them. Judges nothing."""
+    equity, day_start, peak = standing.equity, standing.day_start_equity, standing.peak_equity
     return (
-        Reading(Reason.DAILY_LOSS, "Daily loss", fallen_pct(book.equity, book.day_start_equity), limits.daily_loss_pct, " %"),
-        Reading(Reason.DRAWDOWN, "Drawdown", fallen_pct(book.equity, book.peak_equity), limits.drawdown_pct, " %"),
-        Reading(Reason.MAX_POSITIONS, "Positions", Decimal(stake.positions), _decimal(limits.positions_max)),
-        Reading(Reason.GROSS_EXPOSURE, "Gross exposure", stake.gross, _of_equity(book, limits.gross_exposure_pct)),
-        Reading(Reason.NET_EXPOSURE, "Net exposure", stake.net, _of_equity(book, limits.net_exposure_pct)),
-        Reading(Reason.LEVERAGE, "Leverage", _ratio(stake.gross, book.equity), limits.leverage_max, "×"),
-        Reading(Reason.BUYING_POWER, "Margin in use", stake.margin, book.equity),
+        Reading(Reason.DAILY_LOSS, "Daily loss", fallen_pct(equity, day_start), limits.daily_loss_pct, " %"),
+        Reading(Reason.DRAWDOWN, "Drawdown", fallen_pct(equity, peak), limits.drawdown_pct, " %"),
+        Reading(Reason.MAX_POSITIONS, "Positions", Decimal(standing.positions), _decimal(limits.positions_max)),
+        Reading(Reason.GROSS_EXPOSURE, "Gross exposure", standing.gross, _of_equity(equity, limits.gross_exposure_pct)),
+        Reading(Reason.NET_EXPOSURE, "Net exposure", standing.net, _of_equity(equity, limits.net_exposure_pct)),
+        Reading(Reason.LEVERAGE, "Leverage", _ratio(standing.gross, equity), limits.leverage_max, "×"),
     )
 
 
@@ -74,8 +83,8 @@ def has_fallen(equity: Decimal, base: Decimal, pct: Decimal) -> bool:
     return pct != NO_LIMIT and equity * 100 <= base * (HUNDRED - pct)
 
 
-def _of_equity(book: AccountBook, pct: Decimal | None) -> Decimal | None:
-    return None if pct is None else percent_of(book.equity, pct)
+def _of_equity(equity: Decimal, pct: Decimal | None) -> Decimal | None:
+    return None if pct is None else percent_of(equity, pct)
 
 
 def _decimal(value: int | None) -> Decimal | None:

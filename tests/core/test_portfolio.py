@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import product
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.core.portfolio import fallen_pct, has_fallen, readings
+from risk.core.book import Exposure
+from risk.core.portfolio import Standing, fallen_pct, has_fallen, readings
 from risk.core.reservations import reservation_price
 from risk.core.settings import AccountLimits
 from risk.core.stake import Room, stake_of
@@ -202,23 +204,31 @@ def test_it_reserves_at_the_worst_price(side: Side, price: str | None, stop_px: 
 # --- readings ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_reads_every_limit_of_the_account() -> None:
-    portfolio = account(
-        exposure("A", qty="100", buys=D(5000), leverage=D(5)), exposure("B", qty="-50"), equity=D(99_000), peak_equity=D(110_000)
+def standing(*exposures: Exposure, **changes: Any) -> Standing:
+    stake = stake_of(exposures)
+    base = Standing(
+        equity=D(100_000),
+        day_start_equity=D(100_000),
+        peak_equity=D(100_000),
+        gross=stake.gross,
+        net=stake.net,
+        positions=stake.positions,
     )
-    told = {r.code: r for r in readings(portfolio, limits())}
+    return msgspec.structs.replace(base, **changes)
+
+
+def test_it_reads_every_limit_of_the_account() -> None:
+    now = standing(exposure("A", qty="100", buys=D(5000)), exposure("B", qty="-50"), equity=D(99_000), peak_equity=D(110_000))
+    told = {r.code: r for r in readings(now, limits())}
     assert told[Reason.DAILY_LOSS].observed == 1
-    assert told[Reason.DRAWDOWN].observed == 10
-    assert told[Reason.DRAWDOWN].used_pct == 100
+    assert (told[Reason.DRAWDOWN].observed, told[Reason.DRAWDOWN].used_pct) == (D(10), D(100))
     assert told[Reason.MAX_POSITIONS].observed == 2
     assert (told[Reason.GROSS_EXPOSURE].observed, told[Reason.GROSS_EXPOSURE].limit) == (D(20_000), D(198_000))
     assert (told[Reason.NET_EXPOSURE].observed, told[Reason.NET_EXPOSURE].limit) == (D(10_000), D(99_000))
-    assert told[Reason.BUYING_POWER].observed == 8000
     assert told[Reason.LEVERAGE].limit == 5
 
 
 def test_it_reads_an_account_that_is_empty_or_unset() -> None:
-    told = readings(account(equity=D(0), day_start_equity=D(0), peak_equity=D(0)), AccountLimits())
-    assert all(r.used_pct is None for r in told)
-    unlimited = readings(account(), msgspec.structs.replace(FREE, positions_max=None))
-    assert [r.code for r in unlimited if r.used_pct is not None] == [Reason.BUYING_POWER]
+    empty = standing(equity=D(0), day_start_equity=D(0), peak_equity=D(0))
+    assert all(r.used_pct is None for r in readings(empty, AccountLimits()))
+    assert all(r.used_pct is None for r in readings(standing(), msgspec.structs.replace(FREE, positions_max=None)))

@@ -120,7 +120,7 @@ def test_it_counts_lots_exactly() -> None:
     whole = msgspec.structs.replace(COINS, lot_size=D(1))
     just_below_three = "2." + "9" * 33
     assert sized(hint("NOTIONAL", just_below_three), price="1", instrument=whole) == 2
-    assert sized(hint("NOTIONAL", "20." + "9" * 32), price="7", instrument=whole) == 2
+    assert sized(hint("NOTIONAL", "89." + "9" * 32), price="30", instrument=whole) == 2
 
 
 def test_it_counts_the_worth_of_a_contract() -> None:
