@@ -1,0 +1,182 @@
+"""The demo: made once, idempotent, on any feed; and its first minute has what a new user should see."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from execution.brains import BRAINS, params_validated
+from execution.brains.base import Decision, View
+from execution.core.messages import SignalKind
+from execution.feeds.bars import BarBuilder
+from execution.feeds.synthetic.walk import ticks
+from execution.models import Account, Bot
+from execution.store.settings import desk_settings_from_rows
+from risk.core.settings import effective
+from risk.core.units import Quote
+from risk.models import AuditEntry, SettingsVersion
+from tests.conftest import NOON
+from tradingdesk.management.demo import demo_feed_use, demo_logins, demo_owner, demo_seed
+from tradingdesk.people.models import AccountAccess, User
+
+
+@pytest.fixture
+def var(tmp_path: Path, db: None) -> Iterator[Path]:
+    with override_settings(VAR_DIR=tmp_path):
+        yield tmp_path
+
+
+@pytest.fixture
+def demo(var: Path) -> Account:
+    assert demo_seed()
+    return Account.objects.get()
+
+
+def rows() -> tuple[int, ...]:
+    return tuple(model.objects.count() for model in (Account, Bot, User, AccountAccess, SettingsVersion, AuditEntry))
+
+
+def test_it_is_made_once(demo: Account) -> None:
+    before, logins = rows(), demo_logins()
+    assert not demo_seed()
+    assert (rows(), demo_logins()) == (before, logins)
+    assert list(Bot.objects.values_list("code", "should_run", "bar_s")) == [
+        ("chan-ltc", True, 2),
+        ("ema-btc", True, 2),
+        ("ema-eth", True, 2),
+        ("mr-sol", True, 2),
+    ]
+
+
+def test_it_lets_a_desk_with_accounts_be(account: Account, var: Path) -> None:
+    assert not demo_seed()
+    assert not Bot.objects.exists()
+    assert demo_logins() == {}
+
+
+def test_its_people_may_what_their_groups_say(demo: Account, var: Path) -> None:
+    people = {user.username: user for user in User.objects.all()}
+    assert {name: (user.is_staff, user.is_superuser) for name, user in people.items()} == {
+        "viewer": (False, False),
+        "trader": (False, False),
+        "risk": (True, False),
+        "admin": (True, True),
+    }
+    for name, password in demo_logins().items():
+        assert people[name].check_password(password)
+        assert list(people[name].groups.values_list("name", flat=True)) == [name]
+        assert people[name].accesses.get().account == demo
+    assert demo_owner() == people["admin"]
+
+
+def test_only_its_owner_reads_the_logins(demo: Account, var: Path) -> None:
+    file = var / "logins.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert set(json.loads(file.read_text())) == {"viewer", "trader", "risk", "admin"}
+
+
+def test_a_tape_has_its_own_account(demo: Account, tmp_path: Path) -> None:
+    tape = tmp_path / "btcusdt_minutes.csv"
+    tape.write_text("datetime,open,high,low,close,volume\n" + "".join(f"2020-01-01 00:{m:02},7,8,6,7,1\n" for m in range(9)))
+    demo_feed_use(f"replay:{tape}@60x")
+    used = Account.objects.get(is_enabled=True)
+    assert used.feed == f"replay:{tape}@60x"
+    (bot,) = used.bots.all()
+    assert (bot.is_enabled, bot.should_run, bot.bar_s) == (True, True, 60)
+    assert AccountAccess.objects.filter(account=used).count() == 4
+    before = rows()
+    demo_feed_use(f"replay:{tape}@60x")
+    assert rows() == before
+    demo_feed_use(None)
+    assert Account.objects.get(is_enabled=True) == demo
+
+
+def test_a_file_that_is_no_tape_changes_nothing(demo: Account, tmp_path: Path) -> None:
+    file = tmp_path / "poem.txt"
+    file.write_text("so much depends\nupon\n")
+    before = rows()
+    for feed in (f"replay:{file}", f"replay:{file}.missing", "gossip"):
+        with pytest.raises(CommandError):
+            call_command("seed", feed=feed)
+    assert rows() == before
+    assert Account.objects.get().is_enabled
+
+
+def first_minute(bot: Bot) -> Iterator[tuple[str, float]]:
+    """What the bot wants, and which of its brackets' prices the market touches, with the second it happens."""
+    settings = desk_settings_from_rows(bot.account)
+    (symbol,) = settings.bots[bot.code].symbols
+    instrument = settings.instruments[symbol]
+    brain = BRAINS[bot.brain](instrument, params_validated(bot.brain, bot.params))
+    builder, standing = BarBuilder(symbol, bot.bar_s), _Standing()
+    seed, past = int(bot.account.feed.split(":")[1]), timedelta(seconds=160)
+    for event in ticks(seed, [instrument], NOON - past, offset_ms=-160_000):
+        at = (event.at - NOON).total_seconds()
+        if at > 60:
+            return
+        if isinstance(event, Quote) and (touched := standing.touched(event)):
+            yield touched, at
+        if (
+            (bar := builder.add(event))
+            and (decision := brain.on_bar(bar, standing.view())).signal is not SignalKind.HOLD
+            and at > 4
+        ):
+            standing.take(decision)
+            yield decision.signal.value, at
+
+
+class _Standing:
+    def __init__(self) -> None:
+        self.sign, self.stop, self.target = 0, Decimal(0), Decimal(0)
+
+    def view(self) -> View:
+        return View(position_qty=Decimal(self.sign), avg_px=None, entries_working=0, exits_working=0, last_denial="")
+
+    def take(self, decision: Decision) -> None:
+        self.sign = {SignalKind.BUY: 1, SignalKind.SELL: -1}.get(decision.signal, 0)
+        self.stop, self.target = decision.stop_loss or Decimal(0), decision.take_profit or Decimal(0)
+
+    def touched(self, quote: Quote) -> str:
+        price = quote.bid if self.sign > 0 else quote.ask
+        if self.sign and (price - self.target) * self.sign >= 0:
+            self.sign = 0
+            return "target"
+        if self.sign and (price - self.stop) * self.sign <= 0:
+            self.sign = 0
+            return "stop"
+        return ""
+
+
+def test_its_first_minute_has_a_denial_and_a_target(demo: Account) -> None:
+    seen = {bot.code: list(first_minute(bot)) for bot in Bot.objects.all()}
+    assert any(what in {"BUY", "SELL"} and at < 30 for what, at in seen["chan-ltc"])
+    targets = [at for code, events in seen.items() if code != "chan-ltc" for what, at in events if what == "target"]
+    assert min(targets) < 40
+
+
+def test_a_limit_denies_ltc_until_its_sizing_is_smaller(demo: Account) -> None:
+    settings = desk_settings_from_rows(demo)
+
+    def share(symbol: str) -> Decimal:
+        instrument = settings.instruments[symbol]
+        found = effective(settings.profiles["demo"], settings.limits, symbol=symbol, asset_class=instrument.asset_class).values
+        assert found.margin_per_trade is not None
+        assert found.leverage is not None
+        return found.margin_per_trade * found.leverage / settings.starting_cash * 100
+
+    limit = settings.limits.concentration_pct
+    assert limit is not None
+    assert {symbol: share(symbol) > limit for symbol in settings.instruments} == {
+        "BTCUSDT": False,
+        "ETHUSDT": False,
+        "LTCUSDT": True,
+        "SOLUSDT": False,
+    }
