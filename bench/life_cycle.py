@@ -21,6 +21,7 @@ from execution.core.messages import (
     Decided,
     Decision,
     DeskSettings,
+    Effect,
     ExecType,
     LinkChanged,
     LinkKind,
@@ -89,7 +90,13 @@ class Life:
         decision = Decision(signal=SignalKind.BUY, stop_loss=D(59500), take_profit=D(61000))
         effects = self.desk.handle(
             Decided(
-                at=at, bot=BOT, symbol=SYMBOL, decision=decision, quote=quote, decision_id=f"{BOT}:{SYMBOL}:{self.n}:0", market_at=at
+                at=at,
+                bot=BOT,
+                symbol=SYMBOL,
+                decision=decision,
+                quote=quote,
+                decision_id=f"{BOT}:{SYMBOL}:{self.n}:0",
+                market_at=at,
             )
         )
         (entry,) = [e for e in effects if isinstance(e, SendNewOrder)]
@@ -104,7 +111,7 @@ class Life:
     def _say(self, at: datetime, cl_ord_id: str, exec_type: ExecType) -> None:
         self.desk.handle(Reported(at=at, cl_ord_id=cl_ord_id, exec_type=exec_type, order_id=f"v{cl_ord_id}"))
 
-    def _fill(self, at: datetime, cl_ord_id: str, qty: Decimal, px: Decimal) -> tuple[object, ...]:
+    def _fill(self, at: datetime, cl_ord_id: str, qty: Decimal, px: Decimal) -> tuple[Effect, ...]:
         return self.desk.handle(
             Reported(
                 at=at,

@@ -38,7 +38,7 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
     turn.index.settings_changed()
     for code in settings.bots:
         if code not in state.bots:
-            turn.touch("bot", code, turn.bot(code))
+            turn.touch_bot(turn.bot(code))
     for symbol, held in state.symbols.items():
         values = turn.index.effective(turn.index.owner(symbol), symbol).values
         session_pnl.reevaluate(held.session, limit=values.session_loss_limit)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -39,7 +39,7 @@ class BracketStatus(StrEnum):
     ORPHANED = "ORPHANED"
 
 
-class BracketState(msgspec.Struct, kw_only=True):
+class BracketState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One entry's protection. `bracket_id` is the entry's cl_ord_id, `side` the entry's side.
 
     `stop_ids` and `target_ids` list every leg ever sent, the live one last.
@@ -97,7 +97,16 @@ class Plan(NamedTuple):
     is_growth: bool = False
 
 
-NOTHING = Plan((), ZERO)
+NOTHING: Final = Plan((), ZERO)
+
+
+class Legs(NamedTuple):
+    """The working legs of a bracket, and how much of each kind the venue has acknowledged."""
+
+    stops: Sequence[OrderState]
+    targets: Sequence[OrderState]
+    stop_qty: Decimal
+    target_qty: Decimal
 
 
 def wanted(bracket: BracketState) -> Wanted:
@@ -112,7 +121,7 @@ def plan(legs: Sequence[OrderState], wanted_qty: Decimal) -> Plan:
     """The difference between what one kind of leg is and should be. `legs` are the working ones, oldest first."""
     standing = [leg for leg in legs if leg.pending is not OrdStatus.PENDING_CANCEL]
     if not standing:
-        return Plan((), wanted_qty)
+        return Plan((), wanted_qty) if wanted_qty else NOTHING
     if not wanted_qty:
         return Plan([leg for leg in standing if not leg.is_unknown], ZERO)
     total = sum((leg.leaves_qty for leg in standing), ZERO)
@@ -134,36 +143,31 @@ def _shrink(standing: Sequence[OrderState], wanted_qty: Decimal, *, in_flight: b
 
 def covered_qty(stops: Sequence[OrderState]) -> Decimal:
     """How much the stops that the venue has acknowledged cover."""
-    return sum((leg.leaves_qty for leg in stops if leg.is_resting), ZERO)
+    total = ZERO
+    for leg in stops:
+        if leg.is_resting:
+            total += leg.leaves_qty
+    return total
 
 
 def status_of(
-    bracket: BracketState,
-    *,
-    entry_works: bool,
-    stops: Sequence[OrderState],
-    targets: Sequence[OrderState],
-    exit_works: bool,
-    is_stuck: bool,
+    bracket: BracketState, want: Wanted, legs: Legs, *, entry_works: bool, exit_works: bool, is_stuck: bool
 ) -> BracketStatus:
     """The bracket's state, from facts alone."""
     if not bracket.open_qty:
         if is_stuck:
             return BracketStatus.ORPHANED
-        if stops or targets:
+        if legs.stops or legs.targets:
             return BracketStatus.CLOSING
-        if entry_works:
-            return BracketStatus.PENDING
-        return BracketStatus.CLOSED
+        return BracketStatus.PENDING if entry_works else BracketStatus.CLOSED
     if bracket.is_naked:
         return BracketStatus.NAKED
     if exit_works:
         return BracketStatus.CLOSING
-    want = wanted(bracket)
-    if covered_qty(stops) < want.stop_qty:
+    if legs.stop_qty < want.stop_qty:
         return BracketStatus.ARMING
     if bracket.is_target_given_up:
         return BracketStatus.UNBALANCED
-    if covered_qty(targets) < want.target_qty:
+    if legs.target_qty < want.target_qty:
         return BracketStatus.UNBALANCED if bracket.target_tries else BracketStatus.ARMING
     return BracketStatus.ARMED

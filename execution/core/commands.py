@@ -112,7 +112,7 @@ def _start_bot(turn: Turn, bot: BotState) -> str:
     bot.stop_mode = ""
     bot.text = ""
     bot.status = BotStatus.RUNNING if bot.is_warm else BotStatus.WARMING
-    turn.touch("bot", bot.code, bot)
+    turn.touch_bot(bot)
     rest = next(iter(over_bot(turn, bot.code)), None)
     if rest is not None:
         return f"{bot.code} is started and still reduce-only at {rest.scope}."
@@ -129,22 +129,23 @@ def _stop(turn: Turn, spec: CommandSpec) -> str:
 def _stop_bot(turn: Turn, spec: CommandSpec, bot: BotState) -> str:
     canceled = cancel_entries(turn, Scope(ScopeKind.BOT, bot.code), by=spec.by)
     bot.ran_before_halt = False
-    turn.touch("bot", bot.code, bot)
     if spec.stop_mode is StopMode.NOW or bot.status is BotStatus.STOPPED:
         bot.status, bot.stop_mode = BotStatus.STOPPED, ""
+        turn.touch_bot(bot)
         return f"{bot.code} is stopped. {_canceling(canceled)} Positions and their stops stay."
     bot.status, bot.stop_mode = BotStatus.STOPPING, spec.stop_mode.value
+    turn.touch_bot(bot)
     until = "it is flat" if spec.stop_mode is StopMode.WHEN_FLAT else "its brackets are done"
     return f"{bot.code} takes no new entry and stops when {until}. {_canceling(canceled)}"
 
 
 def stopping(turn: Turn) -> None:
     """Bots that were asked to stop later, and can now."""
-    for code, bot in turn.state.bots.items():
-        if bot.status is BotStatus.STOPPING and not _is_busy(turn, bot):
+    for bot in [turn.state.bots[code] for code in sorted(turn.index.stopping)]:
+        if not _is_busy(turn, bot):
             bot.status, bot.stop_mode = BotStatus.STOPPED, ""
             bot.text = "stopped as asked"
-            turn.touch("bot", code, bot)
+            turn.touch_bot(bot)
 
 
 def _is_busy(turn: Turn, bot: BotState) -> bool:
@@ -307,7 +308,7 @@ def _waive(turn: Turn, bracket: BracketState, leg: Leg, by: str) -> None:
     for order in legs_of(turn, bracket, leg):
         cancel(turn, order, by=by)
     turn.touch_bracket(bracket)
-    turn.dirty[bracket.symbol] = None
+    turn.dirty[bracket.bracket_id] = None
 
 
 def _unprotected(turn: Turn, bracket: BracketState, by: str) -> None:

@@ -123,7 +123,7 @@ def _link_up(turn: Turn, link: LinkKind) -> None:
     if link is LinkKind.ORDERS:
         account.orders_up_at = turn.at
         turn.emit(QueryVenue(query_id=f"link:{turn.state.seq + 1}"))
-        turn.dirty.update(dict.fromkeys(sorted(turn.index.brackets)))
+        turn.protect_all()
     turn.touch_account()
 
 

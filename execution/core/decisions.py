@@ -16,7 +16,7 @@ from execution.core.brackets import BracketState
 from execution.core.conditions import not_ready, not_sendable
 from execution.core.messages import Decided, Decision, Effect, Publish, SignalKind, SignalRecord
 from execution.core.orders import OrderState, Purpose
-from execution.core.sending import Sent, book_of, cancel, send
+from execution.core.sending import Sent, book_of, cancel, portfolio_of, send
 from execution.core.turn import ENCODER, Turn
 from risk.core.settings import RiskSettings
 from risk.core.units import OrdType, Side
@@ -85,7 +85,8 @@ def _enter(turn: Turn, event: Decided) -> Denied | None:
         decision_id=event.decision_id,
     )
     waits = not_ready(turn, bot=event.bot, symbol=event.symbol)
-    sent = send(turn, proposal, book_of(turn, bot=event.bot, symbol=event.symbol, not_ready=waits), purpose=Purpose.ENTRY)
+    book = book_of(turn, bot=event.bot, symbol=event.symbol, not_ready=waits, portfolio=portfolio_of(turn))
+    sent = send(turn, proposal, book, purpose=Purpose.ENTRY)
     if isinstance(sent, Denied):
         return sent
     order = sent.order
@@ -223,7 +224,7 @@ def _approved(turn: Turn, event: Decided, sent: Sent) -> None:
     bot.last_signal_at = turn.at
     bot.last_approved_at[event.symbol] = event.market_at
     bot.last_approved_n[event.symbol] = event.n
-    turn.touch("bot", bot.code, bot)
+    turn.touch_bot(bot)
     record = _record(turn, event, checks=sent.checks, reason=None, text="", order=sent.order)
     turn.touch("signal", record.decision_id, record)
 

@@ -104,22 +104,17 @@ class Desk:
         if state.account is turn.changed.get(("account", state.account.account)):
             state.account.seq = state.seq
         effects = turn.close()
-        digest = blake2b(state.digest, digest_size=32)
-        digest.update(ENCODER.encode(event))
-        digest.update(ENCODER.encode(effects))
-        state.digest = digest.digest()
+        state.digest = blake2b(state.digest + ENCODER.encode((event, effects)), digest_size=32).digest()
         return effects
 
 
 def _settle(turn: Turn) -> None:
     """What follows from any change."""
-    while turn.dirty:
-        symbol = next(iter(turn.dirty))
-        del turn.dirty[symbol]
-        protection.protect(turn, symbol)
+    if turn.dirty:
+        protection.protect(turn)
     if turn.state.commands:
         kills.orders_moved(turn)
-    if any(bot.status is BotStatus.STOPPING for bot in turn.state.bots.values()):
+    if turn.index.stopping:
         commands.stopping(turn)
     if turn.is_money_moved:
         account.settle(turn)
@@ -146,12 +141,12 @@ def _bot_changed(turn: Turn, event: BotChanged) -> None:
         if bot.status in (BotStatus.WARMING, BotStatus.RUNNING):
             bot.status = BotStatus.RUNNING if event.is_warm else BotStatus.WARMING
         bot.text = event.text
-        turn.touch("bot", bot.code, bot)
+        turn.touch_bot(bot)
         return
     bot.is_warm = False
     bot.status = BotStatus.STOPPED
     bot.text = event.text
-    turn.touch("bot", bot.code, bot)
+    turn.touch_bot(bot)
     reason = f"The brain raised {event.errors} times in a row: {event.text}"
     halts.latch(turn, Scope(ScopeKind.BOT, bot.code), HaltMode.REDUCE_ONLY, HaltCause.BRAIN_ERRORS, reason)
 
@@ -174,9 +169,7 @@ def _woke(turn: Turn, event: Woke) -> None:
 
 def _leg_due(turn: Turn, rest: str) -> None:
     """A refused leg may be tried again."""
-    bracket = turn.state.brackets.get(rest.partition(":")[2])
-    if bracket is not None:
-        turn.dirty[bracket.symbol] = None
+    turn.dirty[rest.partition(":")[2]] = None
 
 
 def _grow_due(turn: Turn, rest: str) -> None:

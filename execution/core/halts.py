@@ -73,7 +73,7 @@ def pause_what_ran(turn: Turn, scope: Scope, *, by: str, reason: str) -> list[Bo
     paused = [bot for bot in bots_in(turn, scope) if bot.status is not BotStatus.STOPPED]
     for bot in paused:
         bot.ran_before_halt = True
-        turn.touch("bot", bot.code, bot)
+        turn.touch_bot(bot)
         if not pauses_of(turn, bot.code):
             halt = Halt(
                 halt_id=f"{bot.code}-pause-{turn.state.epoch}{turn.state.seq + 1}",

@@ -61,7 +61,7 @@ def kill(turn: Turn, spec: CommandSpec) -> str:
     for bot in bots_in(turn, spec.scope):
         if bot.status is not BotStatus.STOPPED:
             bot.ran_before_halt = True
-            turn.touch("bot", bot.code, bot)
+            turn.touch_bot(bot)
     command = _begin(turn, spec)
     command.steps.insert(0, Step("gates_closed", f"Gates closed at {spec.scope}", StepState.DONE, at=turn.at))
     _take_away(turn, command)
@@ -167,7 +167,7 @@ def _strip(turn: Turn, spec: CommandSpec) -> None:
 def _strip_bracket(turn: Turn, bracket: BracketState, by: str) -> None:
     bracket.is_stop_waived = bracket.is_target_waived = True
     turn.touch_bracket(bracket)
-    turn.dirty[bracket.symbol] = None
+    turn.dirty[bracket.bracket_id] = None
     if bracket.open_qty:
         turn.alarm(
             f"nostop:{bracket.bracket_id}",

@@ -52,7 +52,7 @@ class Purpose(StrEnum):
     OVERSHOOT = "OVERSHOOT"
 
 
-class OrderState(msgspec.Struct, kw_only=True):
+class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Everything known of one order. Facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`."""
 
     cl_ord_id: str

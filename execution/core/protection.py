@@ -1,20 +1,22 @@
 """Protection at work: sends the difference between what rests and what should, and closes what cannot be protected.
 
-`protect()` is called once for every symbol an event touched, after the event did its own work. It holds no state of its own: what
+`protect()` runs once after every event, for the brackets that it touched. It holds no state of its own: what
 to do follows from the bracket, its legs, its position and the timers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
 from execution.core.brackets import (
+    NOTHING,
     BracketState,
     BracketStatus,
     Leg,
+    Legs,
     Plan,
+    Wanted,
     covered_qty,
     plan,
     status_of,
@@ -38,11 +40,13 @@ _STUCK_TRIES: Final = 3
 _DESK: Final = "bracket"
 
 
-def protect(turn: Turn, symbol: str) -> None:
-    """Bring the protection of a symbol to what it should be now."""
-    brackets = turn.index.brackets_of(symbol)
-    for bracket in brackets:
-        _protect(turn, bracket)
+def protect(turn: Turn) -> None:
+    """Bring the protection of every bracket the event touched to what it should be now."""
+    for bracket_id in list(turn.dirty):
+        bracket = turn.state.brackets.get(bracket_id)
+        if bracket is not None and bracket.status is not BracketStatus.CLOSED:
+            _protect(turn, bracket)
+    turn.dirty.clear()
 
 
 def legs_of(turn: Turn, bracket: BracketState, leg: Leg) -> list[OrderState]:
@@ -53,18 +57,21 @@ def legs_of(turn: Turn, bracket: BracketState, leg: Leg) -> list[OrderState]:
 
 
 def _protect(turn: Turn, bracket: BracketState) -> None:
-    stops, targets = legs_of(turn, bracket, Leg.STOP), legs_of(turn, bracket, Leg.TARGET)
     want = wanted(bracket)
-    is_sent = _arm(turn, bracket, Leg.STOP, plan(stops, want.stop_qty))
-    is_sent |= _arm(turn, bracket, Leg.TARGET, plan(targets, want.target_qty))
-    if is_sent:
-        stops, targets = legs_of(turn, bracket, Leg.STOP), legs_of(turn, bracket, Leg.TARGET)
-    _watch_cover(turn, bracket, stops, want.stop_qty)
-    _conclude(turn, bracket, stops, targets)
+    stops, targets = legs_of(turn, bracket, Leg.STOP), legs_of(turn, bracket, Leg.TARGET)
+    if _arm(turn, bracket, Leg.STOP, plan(stops, want.stop_qty)):
+        stops = legs_of(turn, bracket, Leg.STOP)
+    if _arm(turn, bracket, Leg.TARGET, plan(targets, want.target_qty)):
+        targets = legs_of(turn, bracket, Leg.TARGET)
+    legs = Legs(stops, targets, covered_qty(stops), covered_qty(targets))
+    _watch_cover(turn, bracket, is_covered=legs.stop_qty >= want.stop_qty)
+    _conclude(turn, bracket, want, legs)
 
 
 def _arm(turn: Turn, bracket: BracketState, leg: Leg, difference: Plan) -> bool:
     """Send one kind of leg's difference. True when an order was sent."""
+    if difference is NOTHING:
+        return False
     for order in difference.cancel:
         if order.tries == 0:
             cancel(turn, order, by=_DESK)
@@ -139,6 +146,7 @@ def leg_refused(turn: Turn, order: OrderState) -> None:
         bracket.target_tries += 1
     turn.touch_bracket(bracket)
     tries = bracket.stop_tries if leg is Leg.STOP else bracket.target_tries
+    turn.dirty[bracket.bracket_id] = None
     if tries <= _retries(turn, bracket):
         turn.wake(_retry_timer(bracket, leg), ms=LEG_RETRY_MS)
     elif leg is Leg.TARGET:
@@ -153,12 +161,14 @@ def leg_accepted(turn: Turn, order: OrderState) -> None:
     if bracket is None:
         return
     if order.purpose is Purpose.STOP_LOSS:
-        bracket.stop_tries = 0
         if bracket.naked_since is not None:
             bracket.naked_since = max(bracket.naked_since, order.created_at)
-    else:
+        if bracket.stop_tries:
+            bracket.stop_tries = 0
+            turn.touch_bracket(bracket)
+    elif bracket.target_tries:
         bracket.target_tries = 0
-    turn.touch_bracket(bracket)
+        turn.touch_bracket(bracket)
 
 
 def _give_target_up(turn: Turn, bracket: BracketState, order: OrderState) -> None:
@@ -178,9 +188,9 @@ def _give_target_up(turn: Turn, bracket: BracketState, order: OrderState) -> Non
 # --- naked -----------------------------------------------------------------------------------------------------------------
 
 
-def _watch_cover(turn: Turn, bracket: BracketState, stops: Sequence[OrderState], stop_qty: Decimal) -> None:
-    """Keep `naked_since` true: when the cover is short, a timer ends our patience."""
-    if covered_qty(stops) >= stop_qty:
+def _watch_cover(turn: Turn, bracket: BracketState, *, is_covered: bool) -> None:
+    """Keep `naked_since` true: while the cover is short, a timer counts our patience."""
+    if is_covered:
         if bracket.naked_since is not None:
             bracket.naked_since = None
             turn.sleep(_naked_timer(bracket))
@@ -190,8 +200,7 @@ def _watch_cover(turn: Turn, bracket: BracketState, stops: Sequence[OrderState],
             turn.clear_alarm(f"naked:{bracket.bracket_id}")
             turn.sleep(_close_timer(bracket.symbol))
             turn.touch_bracket(bracket)
-        return
-    if bracket.naked_since is None:
+    elif bracket.naked_since is None:
         bracket.naked_since = turn.at
         turn.wake(_naked_timer(bracket), ms=_naked_after_ms(turn, bracket))
         turn.touch_bracket(bracket)
@@ -290,20 +299,20 @@ def overshot(turn: Turn, symbol: str) -> None:
 # --- what the bracket is now -----------------------------------------------------------------------------------------------
 
 
-def _conclude(turn: Turn, bracket: BracketState, stops: Sequence[OrderState], targets: Sequence[OrderState]) -> None:
+def _conclude(turn: Turn, bracket: BracketState, want: Wanted, legs: Legs) -> None:
     entry = turn.state.orders.get(bracket.bracket_id)
-    is_stuck = not bracket.open_qty and any(leg.tries >= _STUCK_TRIES for leg in (*stops, *targets))
     status = status_of(
         bracket,
+        want,
+        legs,
         entry_works=entry is not None and entry.done is None,
-        stops=stops,
-        targets=targets,
-        exit_works=bool(turn.exits_of(bracket.symbol)),
-        is_stuck=is_stuck,
+        exit_works=bool(turn.index.exits.get(bracket.symbol)),
+        is_stuck=not bracket.open_qty and any(leg.tries >= _STUCK_TRIES for leg in (*legs.stops, *legs.targets)),
     )
-    if status is bracket.status and ("bracket", bracket.bracket_id) not in turn.changed:
+    text = bracket.text if status is BracketStatus.NAKED else _text(bracket)
+    if status is bracket.status and text == bracket.text:
         return
-    bracket.status, bracket.text = status, _text(bracket, status, stops, targets)
+    bracket.status, bracket.text = status, text
     turn.touch_bracket(bracket)
     turn.index.bracket_changed(bracket)
     if status is BracketStatus.CLOSED:
@@ -312,28 +321,13 @@ def _conclude(turn: Turn, bracket: BracketState, stops: Sequence[OrderState], ta
         _orphaned(turn, bracket)
 
 
-def _text(bracket: BracketState, status: BracketStatus, stops: Iterable[OrderState], targets: Iterable[OrderState]) -> str:
-    if status is BracketStatus.NAKED:
-        return bracket.text
-    if not bracket.open_qty:
+def _text(bracket: BracketState) -> str:
+    """What is not as the entry asked for; empty as a rule."""
+    if not bracket.open_qty or not (bracket.is_stop_waived or bracket.is_target_waived or bracket.is_target_given_up):
         return ""
-    parts = [
-        _leg_text("stop", bracket.stop_px, covered_qty(list(stops)), bracket.is_stop_waived, given_up=False),
-        _leg_text(
-            "target", bracket.target_px, covered_qty(list(targets)), bracket.is_target_waived, given_up=bracket.is_target_given_up
-        ),
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _leg_text(name: str, px: Decimal | None, qty: Decimal, is_waived: bool, *, given_up: bool) -> str:
-    if px is None:
-        return ""
-    if is_waived:
-        return f"{name} taken away by hand"
-    if given_up:
-        return f"{name} given up"
-    return f"{name} {number(px)} covers {number(qty)}"
+    stop = "stop taken away by hand" if bracket.is_stop_waived else ""
+    target = "target taken away by hand" if bracket.is_target_waived else "target given up" if bracket.is_target_given_up else ""
+    return ", ".join(part for part in (stop, target) if part)
 
 
 def _forget(turn: Turn, bracket: BracketState) -> None:

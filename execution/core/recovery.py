@@ -63,7 +63,7 @@ def started(turn: Turn, event: Started) -> None:
         bot.is_warm = False
         if bot.status is BotStatus.RUNNING:
             bot.status = BotStatus.WARMING
-        turn.touch("bot", bot.code, bot)
+        turn.touch_bot(bot)
     for order in [o for working in state.orders.values() if (o := working).done is None]:
         if order.ord_status in _UNSURE:
             query(turn, order)
@@ -242,7 +242,7 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
     account.reconciled_at = turn.at
     account.reconciled_text = _verdict(apart, foreign)
     turn.touch_account()
-    turn.dirty.update(dict.fromkeys(sorted(turn.index.brackets)))
+    turn.protect_all()
     kills.reconciled(turn, event)
     _answer_questions(turn, event)
     evict(turn)

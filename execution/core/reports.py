@@ -388,12 +388,13 @@ def fit_brackets(turn: Turn, symbol: str, position: PositionState) -> None:
     """No bracket protects what is not there: what exits took is taken from the oldest, the other side of zero from all."""
     side = Side.BUY if position.qty > 0 else Side.SELL
     room = abs(position.qty)
-    for bracket in reversed(list(turn.index.brackets_of(symbol))):
+    for bracket in reversed(turn.index.brackets_of(symbol)):
         open_qty = min(bracket.open_qty, room) if bracket.side is side else ZERO
         room -= open_qty
         if open_qty != bracket.open_qty:
             bracket.open_qty = open_qty
             turn.touch_bracket(bracket)
+            turn.dirty[bracket.bracket_id] = None
 
 
 def _overfilled(turn: Turn, order: OrderState, excess: Decimal) -> None:

@@ -6,10 +6,10 @@ A restored journal draws a new epoch, so it cannot repeat an id of the one that 
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from execution.core.controls import SymbolState
 from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder
 from execution.core.orders import OrderState, OrdStatus, Purpose, ask
 from execution.core.turn import Turn
@@ -18,10 +18,11 @@ from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.gates import judge
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits
-from risk.core.units import Scope
+from risk.core.units import ZERO, Scope
 from risk.core.verdict import Approved, Check, Denied, OrderClass, Proposal
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NO_PORTFOLIO: Final = AccountBook(currency="", equity=ZERO, day_start_equity=ZERO, peak_equity=ZERO, exposures={})
 _NO_LIMITS_SET: Final = AccountLimits()
 _NO_SYMBOLS: Final[frozenset[str]] = frozenset()
 #: the timer that looks for requests nobody answered
@@ -44,54 +45,68 @@ def base36(value: int, width: int) -> str:
     return digits.rjust(width, "0")
 
 
+@cache
 def account_tag(account: str) -> str:
     """Two characters that tell the accounts of one venue login apart."""
     return base36(int.from_bytes(blake2b(account.encode(), digest_size=4).digest()) % 1296, 2)
 
 
 def next_cl_ord_id(turn: Turn) -> str:
+    if not turn.sent:
+        turn.id_prefix = f"{account_tag(turn.state.account.account)}{turn.state.epoch[:6]}{base36(turn.state.seq + 1, 6)}"
     turn.sent += 1
-    tag = account_tag(turn.state.account.account)
-    return f"{tag}{turn.state.epoch[:6]}{base36(turn.state.seq + 1, 6)}{base36(turn.sent - 1, 2)}"
+    return turn.id_prefix + base36(turn.sent - 1, 2)
 
 
-def book_of(turn: Turn, *, bot: str, symbol: str, not_ready: tuple[NotReady, ...], superseded: OrderState | None = None) -> Book:
-    """What the gates may look at. `superseded` is an exit that the proposal takes the place of."""
-    state, settings = turn.state, turn.state.settings
-    account, held = (
-        state.account,
-        state.symbols.get(symbol) or SymbolState(symbol=symbol, session=SessionPnl(), breaker=CircuitBreaker()),
-    )
-    qty, position = turn.qty(symbol), state.positions.get(symbol)
-    entries, exits = 0, abs(qty)
-    for order in turn.index.orders_of(symbol):
-        if order.purpose is Purpose.ENTRY:
-            entries += order.bot == bot
-        elif order.purpose in (Purpose.EXIT, Purpose.OVERSHOOT) and order is not superseded:
-            exits -= order.leaves_qty
+def book_of(
+    turn: Turn,
+    *,
+    bot: str,
+    symbol: str,
+    not_ready: tuple[NotReady, ...],
+    superseded: OrderState | None = None,
+    portfolio: AccountBook | None = None,
+) -> Book:
+    """What the gates may look at. `superseded` is an exit that the proposal takes the place of; only an entry needs a portfolio."""
+    state, index, settings = turn.state, turn.index, turn.state.settings
+    held, position = state.symbols.get(symbol), state.positions.get(symbol)
+    qty = position.qty if position is not None else ZERO
+    exits = index.exits.get(symbol)
+    in_flight = sum([o.leaves_qty for o in exits.values() if o is not superseded], ZERO) if exits else ZERO
     return Book(
-        account=account.account,
-        environment=settings.environment if settings else "",
+        account=state.account.account,
+        environment=settings.environment if settings is not None else "",
         not_ready=not_ready,
         halts=tuple(state.halts.values()),
-        instrument=turn.instrument(symbol),
-        settings=turn.index.effective(bot, symbol),
-        limits=settings.limits if settings else _NO_LIMITS_SET,
-        capabilities=turn.index.capabilities,
-        session=held.session,
-        breaker=held.breaker,
-        symbols=turn.index.symbols.get(bot, _NO_SYMBOLS),
+        instrument=settings.instruments.get(symbol) if settings is not None else None,
+        settings=index.effective(bot, symbol),
+        limits=settings.limits if settings is not None else _NO_LIMITS_SET,
+        capabilities=index.capabilities,
+        session=held.session if held is not None else SessionPnl(),
+        breaker=held.breaker if held is not None else CircuitBreaker(),
+        symbols=index.symbols.get(bot, _NO_SYMBOLS),
         position_qty=qty,
-        entries_in_flight=entries,
+        entries_in_flight=entries_in_flight(turn, bot, symbol) if portfolio is not None else 0,
         adds=max(position.entries - 1, 0) if position is not None else 0,
-        exit_capacity=exits,
-        portfolio=AccountBook(
-            currency=settings.currency if settings else "",
-            equity=account.equity,
-            day_start_equity=account.day_start_equity,
-            peak_equity=account.peak_equity,
-            exposures=turn.index.exposures(),
-        ),
+        exit_capacity=abs(qty) - in_flight,
+        portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
+    )
+
+
+def entries_in_flight(turn: Turn, bot: str, symbol: str) -> int:
+    """The entries of a bot and symbol that are pending, working or UNKNOWN."""
+    return sum(order.purpose is Purpose.ENTRY and order.bot == bot for order in turn.index.orders_of(symbol))
+
+
+def portfolio_of(turn: Turn) -> AccountBook:
+    """The account as its own gate sees it."""
+    account, settings = turn.state.account, turn.state.settings
+    return AccountBook(
+        currency=settings.currency if settings is not None else "",
+        equity=account.equity,
+        day_start_equity=account.day_start_equity,
+        peak_equity=account.peak_equity,
+        exposures=turn.index.exposures(),
     )
 
 

@@ -7,7 +7,7 @@ kept for speed: it is rebuilt when a Desk is, and never stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from execution.core.brackets import BracketState, BracketStatus
-from execution.core.controls import AlarmState, BotState, SymbolState
+from execution.core.controls import AlarmState, BotState, BotStatus, SymbolState
 from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, WakeAt
 from execution.core.orders import OrderState, Purpose
 from execution.core.positions import PositionState
@@ -39,15 +39,21 @@ class Index:
     def __init__(self, state: DeskState) -> None:
         self._state = state
         self.orders: dict[str, dict[str, OrderState]] = {}
+        self.exits: dict[str, dict[str, OrderState]] = {}
+        #: bots that were asked to stop later
+        self.stopping: set[str] = {code for code, bot in state.bots.items() if bot.status is BotStatus.STOPPING}
         self.brackets: dict[str, dict[str, BracketState]] = {}
         self._exposures: dict[str, Exposure] = {}
         self._stale: set[str] = set()
         self._effective: dict[tuple[str, str], Effective] = {}
         self.capabilities: frozenset[Capability] = frozenset()
         self.symbols: dict[str, frozenset[str]] = {}
+        self._owners: dict[str, str] = {}
         for order in state.orders.values():
             if order.done is None:
                 self.orders.setdefault(order.symbol, {})[order.cl_ord_id] = order
+                if order.purpose in _EXITS:
+                    self.exits.setdefault(order.symbol, {})[order.cl_ord_id] = order
         for bracket in state.brackets.values():
             if bracket.status is not BracketStatus.CLOSED:
                 self.brackets.setdefault(bracket.symbol, {})[bracket.bracket_id] = bracket
@@ -59,6 +65,8 @@ class Index:
         settings = self._state.settings
         self.capabilities = frozenset(settings.capabilities) if settings else frozenset()
         self.symbols = {bot.code: frozenset(bot.symbols) for bot in settings.bots.values()} if settings else {}
+        bots = settings.bots.values() if settings else ()
+        self._owners = {symbol: bot.code for bot in bots if bot.is_enabled for symbol in bot.symbols}
         self._stale.update(self._exposures)
 
     def order_changed(self, order: OrderState) -> None:
@@ -69,6 +77,15 @@ class Index:
         else:
             working.pop(order.cl_ord_id, None)
         self._stale.add(order.symbol)
+        if order.purpose in _EXITS:
+            self._exit_changed(order)
+
+    def _exit_changed(self, order: OrderState) -> None:
+        exits = self.exits.setdefault(order.symbol, {})
+        if order.done is None:
+            exits[order.cl_ord_id] = order
+        else:
+            exits.pop(order.cl_ord_id, None)
 
     def _add(self, working: dict[str, OrderState], order: OrderState) -> None:
         """Keep the ids in order, also when an old order comes back to life."""
@@ -92,10 +109,12 @@ class Index:
         found = self.orders.get(symbol)
         return list(found.values()) if found else ()
 
-    def brackets_of(self, symbol: str) -> Iterable[BracketState]:
+    def brackets_of(self, symbol: str) -> Sequence[BracketState]:
         """The brackets of a symbol that are not closed, oldest first."""
         found = self.brackets.get(symbol)
-        return [found[key] for key in sorted(found)] if found else ()
+        if not found:
+            return ()
+        return [found[key] for key in sorted(found)] if len(found) > 1 else list(found.values())
 
     def exposures(self) -> dict[str, Exposure]:
         """Every symbol's part of the account, recomputed where something changed."""
@@ -117,9 +136,7 @@ class Index:
 
     def owner(self, symbol: str) -> str:
         """The enabled bot that owns the symbol; EXTERNAL where none does."""
-        settings = self._state.settings
-        bots = settings.bots.values() if settings else ()
-        return next((bot.code for bot in bots if bot.is_enabled and symbol in bot.symbols), EXTERNAL)
+        return self._owners.get(symbol, EXTERNAL)
 
     def _resolve(self, bot: str, symbol: str) -> Effective:
         settings = self._state.settings
@@ -157,7 +174,19 @@ class Index:
 class Turn:
     """The handling of one event."""
 
-    __slots__ = ("at", "changed", "dirty", "effects", "grown", "index", "is_changed", "is_money_moved", "sent", "state")
+    __slots__ = (
+        "at",
+        "changed",
+        "dirty",
+        "effects",
+        "grown",
+        "id_prefix",
+        "index",
+        "is_changed",
+        "is_money_moved",
+        "sent",
+        "state",
+    )
 
     def __init__(self, state: DeskState, index: Index, at: datetime) -> None:
         self.state = state
@@ -165,7 +194,7 @@ class Turn:
         self.at = at
         self.effects: list[Effect] = []
         self.changed: dict[tuple[str, str], Any] = {}
-        #: symbols whose protection must be looked at again
+        #: ids of the brackets whose protection must be looked at again
         self.dirty: dict[str, None] = {}
         #: brackets whose pause for more fills is over
         self.grown: set[str] = set()
@@ -173,6 +202,7 @@ class Turn:
         self.is_money_moved = False
         #: orders made in this turn
         self.sent = 0
+        self.id_prefix = ""
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
@@ -202,8 +232,9 @@ class Turn:
                     yield order
 
     def exits_of(self, symbol: str) -> list[OrderState]:
-        """The exits of a symbol that are pending, working or UNKNOWN."""
-        return [order for order in self.index.orders_of(symbol) if order.purpose in _EXITS]
+        """The exits of a symbol that are pending, working or UNKNOWN, oldest first."""
+        found = self.index.exits.get(symbol)
+        return [found[key] for key in sorted(found)] if found else []
 
     # --- entities ------------------------------------------------------------------------------------------------------
 
@@ -217,7 +248,27 @@ class Turn:
         self.changed["order", order.cl_ord_id] = order
         self.is_changed = True
         self.index.order_changed(order)
-        self.dirty[order.symbol] = None
+        if order.bracket_id:
+            self.dirty[order.bracket_id] = None
+        elif order.purpose in _EXITS:
+            self.protect_symbol(order.symbol)
+
+    def protect_symbol(self, symbol: str) -> None:
+        """Have the protection of a whole symbol looked at again."""
+        for bracket in self.index.brackets_of(symbol):
+            self.dirty[bracket.bracket_id] = None
+
+    def protect_all(self) -> None:
+        """Have all protection looked at again."""
+        for symbol in sorted(self.index.brackets):
+            self.protect_symbol(symbol)
+
+    def touch_bot(self, bot: BotState) -> None:
+        self.touch("bot", bot.code, bot)
+        if bot.status is BotStatus.STOPPING:
+            self.index.stopping.add(bot.code)
+        else:
+            self.index.stopping.discard(bot.code)
 
     def touch_bracket(self, bracket: BracketState) -> None:
         bracket.updated_at = self.at
@@ -301,6 +352,7 @@ class Turn:
 
     def close(self) -> tuple[Effect, ...]:
         """Everything the event lets out: what to do, then what changed."""
-        encode = ENCODER.encode
-        self.effects.extend(Publish(kind=kind, key=key, body=encode(entity)) for (kind, key), entity in self.changed.items())
-        return tuple(self.effects)
+        encode, effects = ENCODER.encode, self.effects
+        for (kind, key), entity in self.changed.items():
+            effects.append(Publish(kind=kind, key=key, body=encode(entity)))
+        return tuple(effects)

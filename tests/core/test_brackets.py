@@ -1,5 +1,6 @@
 """Brackets: what rests at the venue follows what is filled, whatever happens to the legs."""
 
+# mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
 from decimal import Decimal

@@ -1,5 +1,6 @@
 """Positions and PnL: rows by hand, and the cash identity for any fills."""
 
+# mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
 from decimal import Decimal
