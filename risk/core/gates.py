@@ -22,7 +22,7 @@ from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, UNCOMPUTED, Bound, Trial, age_ms, age_s
 from risk.core.units import ZERO
 from risk.core.verdict import Approved, Check, Denied, HaltMode, OrderClass, Proposal, Reason
-from risk.core.wording import exact, number
+from risk.core.wording import exact, number, pair
 
 _ENTRY: Final = frozenset({OrderClass.ENTRY})
 _CLOSING: Final = frozenset({OrderClass.ENTRY, OrderClass.EXIT})
@@ -30,6 +30,9 @@ _ALL: Final = frozenset(OrderClass)
 
 #: what stops even protection: without these there is nobody to send to
 _NOWHERE_TO_SEND: Final = frozenset({NotReadyCause.LEASE, NotReadyCause.ORDER_LINK})
+
+#: symbols a sentence names at most
+_LISTED: Final = 10
 
 Function = Callable[[Trial], Check | None]
 
@@ -209,7 +212,8 @@ def _stale_sentence(trial: Trial, age: Decimal, limit: Decimal) -> str:
 
 
 def _frozen_sentence(trial: Trial, still: Decimal, limit: Decimal) -> str:
-    return f"The price last changed {number(still)} s ago; the limit is {number(limit)} s. Entries pass when it moves."
+    texts = pair(still, limit)
+    return f"The price last changed {texts[0]} s ago; the limit is {texts[1]} s. Entries pass when it moves."
 
 
 _STALE: Final = Bound("Price age", Reason.STALE_PRICE, "price_age_ms_max", _stale_sentence)
@@ -224,7 +228,8 @@ def instrument(trial: Trial) -> Check | None:
         return trial.denied(gate, Reason.INSTRUMENT_NOT_ALLOWED, detail, level=INSTRUMENT_LEVEL)
     if trial.is_entry:
         if symbol not in trial.book.symbols:
-            detail = f"{symbol} is not among the {len(trial.book.symbols)} instruments of bot {trial.proposal.bot}."
+            listed = ", ".join(sorted(trial.book.symbols)[:_LISTED]) or "nothing"
+            detail = f"Bot {trial.proposal.bot} may trade {listed}; {symbol} is not on its list."
             return trial.denied(gate, Reason.INSTRUMENT_NOT_ALLOWED, detail, level=f"bot {trial.proposal.bot}")
         if spec.calendar != "24/7" and not trial.book.is_market_open:
             detail = f"The market of {symbol} is not open, or its hours ({spec.calendar}) are not known."

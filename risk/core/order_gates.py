@@ -147,7 +147,7 @@ def in_flight(trial: Trial) -> Check | None:
 
 
 def _busy_sentence(trial: Trial, entry: Decimal, limit: Decimal) -> str:
-    return f"{number(entry - 1)} entries are in flight; the limit is {number(limit)}. Entries pass when one fills or ends."
+    return f"Entries in flight: {number(entry - 1)}; the limit is {number(limit)}. Entries pass when one fills or ends."
 
 
 def _adds_sentence(trial: Trial, add: Decimal, limit: Decimal) -> str:
@@ -174,10 +174,11 @@ def size(trial: Trial) -> Check | None:
     if trial.order_qty > 0:
         trial.passed("Size", trial.order_qty, values.qty_max, level)
         return None
-    asked = "the settings" if hint.kind is HintKind.DEFAULT else f"{hint.kind} {number(hint.value)}"
+    asked = "The settings give" if hint.kind is HintKind.DEFAULT else f"{hint.kind} {number(hint.value)} gives"
+    worth = number(spec.notional(spec.lot_size, trial.entry_px))
     detail = (
-        f"By {asked} the size at {exact(trial.entry_px)} is below one lot of {exact(spec.lot_size)}"
-        f" (a lot is worth {number(spec.notional(spec.lot_size, trial.entry_px))}); the cap is {exact(values.qty_max)}."
+        f"{asked} less than one lot of {exact(spec.lot_size)} at {exact(trial.entry_px)} (a lot is worth {worth}); "
+        f"the cap is {exact(values.qty_max)}."
     )
     return trial.denied("Size", Reason.SIZE_ZERO, detail, observed=ZERO, limit=spec.lot_size, level=level)
 
@@ -217,8 +218,17 @@ def _quantity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
 
 
 def _worth_sentence(trial: Trial, notional: Decimal, limit: Decimal) -> str:
-    texts, unit = pair(notional, limit), trial.entry_px * trial.instrument.contract_value
-    return f"The order is worth {texts[0]}; the limit is {texts[1]}. {_up_to(trial, limit / unit)}"
+    texts = pair(notional, limit)
+    return f"The order is worth {texts[0]}; the limit is {texts[1]}. {_worth_up_to(trial, limit)}"
+
+
+def _share_sentence(trial: Trial, notional: Decimal, limit: Decimal) -> str:
+    texts, pct = pair(notional, limit), exact(trial.values.order_equity_pct_max)
+    return f"The order is worth {texts[0]}; the limit is {texts[1]}, {pct} % of equity. {_worth_up_to(trial, limit)}"
+
+
+def _worth_up_to(trial: Trial, limit: Decimal) -> str:
+    return _up_to(trial, limit / (trial.entry_px * trial.instrument.contract_value))
 
 
 def _up_to(trial: Trial, qty: Decimal) -> str:
@@ -247,7 +257,7 @@ def _collar_sentence(trial: Trial, beyond: Decimal, limit: Decimal) -> str:
     edge = reference * (1 + trial.proposal.side.sign * limit / 100)
     return (
         f"At {exact(trial.entry_px)} it would trade {texts[0]} % beyond the market's {exact(reference)}; "
-        f"the limit is {texts[1]} %. A price up to {exact(edge)} would pass."
+        f"the limit is {texts[1]} %. A limit of {exact(trial.instrument.limit_price(edge, trial.proposal.side))} would pass."
     )
 
 
@@ -265,8 +275,8 @@ def _unit_loss(trial: Trial) -> Decimal:
 
 
 def _trade_risk_sentence(trial: Trial, loss: Decimal, limit: Decimal) -> str:
-    texts = pair(loss, limit)
-    return f"A stop that is hit costs {texts[0]}; the limit is {texts[1]}. {_up_to(trial, limit / _unit_loss(trial))}"
+    texts, pct = pair(loss, limit), exact(trial.values.trade_risk_pct_max)
+    return f"A stop that is hit costs {texts[0]}; the limit is {texts[1]}, {pct} % of equity. {_up_to(trial, limit / _unit_loss(trial))}"
 
 
 def _reward_risk(trial: Trial) -> Check | None:
@@ -294,10 +304,19 @@ def _kind(trial: Trial) -> Check | None:
         return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level="decision")
     lacking = next((c for c in _asked_of_the_venue(proposal) if c not in trial.book.capabilities), None)
     if lacking is not None:
-        detail = f"The venue cannot do {lacking.replace('_', ' ').lower()}, and the order is not turned into another kind."
+        detail = f"The venue has no {_KINDS[lacking]} orders, and this one is not turned into another kind."
         return trial.denied(gate, Reason.UNSUPPORTED_ORDER_KIND, detail, level=level)
     trial.passed(gate, level=level)
     return None
+
+
+_KINDS: Final = {
+    Capability.STOP_ORDERS: "stop",
+    Capability.POST_ONLY: "post-only",
+    Capability.IOC: "IOC",
+    Capability.FOK: "FOK",
+    Capability.REDUCE_ONLY: "reduce-only",
+}
 
 
 def _asked_of_the_venue(proposal: Proposal) -> Iterator[Capability]:
@@ -338,7 +357,7 @@ _IN_FLIGHT: Final = Bound("Entries in flight", Reason.ENTRY_IN_FLIGHT, "entries_
 _ADDS: Final = Bound("Adds", Reason.PYRAMIDING, "adds_max", _adds_sentence)
 _ORDER_QTY: Final = Bound("Order quantity", Reason.ORDER_QTY, "order_qty_max", _quantity_sentence)
 _ORDER_NOTIONAL: Final = Bound("Order notional", Reason.ORDER_NOTIONAL, "order_notional_max", _worth_sentence)
-_ORDER_SHARE: Final = Bound("Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", _worth_sentence)
+_ORDER_SHARE: Final = Bound("Order share of equity", Reason.ORDER_EQUITY_PCT, "order_equity_pct_max", _share_sentence)
 _COLLAR: Final = Bound("Price collar", Reason.PRICE_COLLAR, "price_collar_pct", _collar_sentence)
 _TRADE_RISK: Final = Bound("Trade risk", Reason.TRADE_RISK, "trade_risk_pct_max", _trade_risk_sentence)
 _REWARD_RISK: Final = Bound("Reward to risk", Reason.REWARD_RISK, "reward_risk_min", _reward_risk_sentence)

@@ -140,8 +140,11 @@ def _loss(trial: Trial, fall: _Fall, *, pct: Decimal | None, base: Decimal) -> C
     if not has_fallen(equity, base, pct):
         trial.passed(fall.gate, fallen, pct, ACCOUNT_LEVEL)
         return None
+    if not (equity.is_finite() and is_positive(base)):
+        detail = f"Equity is {number(equity)} and {fall.since} was {number(base)}: how far it fell cannot be known."
+        return trial.denied(fall.gate, fall.reason, detail, limit=pct, level=ACCOUNT_LEVEL)
     detail = f"Equity {number(equity)} is {number(fallen)} % below {fall.since} of {number(base)}; the limit is {number(pct)} %."
-    if is_positive(base) and pct.is_finite():
+    if pct.is_finite():
         detail += f" Entries pass above {number(percent_of(base, HUNDRED - pct))}."
     return trial.denied(fall.gate, fall.reason, detail, observed=fallen, limit=pct, level=ACCOUNT_LEVEL)
 
@@ -237,7 +240,8 @@ def _buying_power(trial: Trial, room: Room) -> Check | None:
 
 
 def _marks_sentence(trial: Trial, age: Decimal, limit: Decimal) -> str:
-    return f"The oldest mark of an open position is {number(age)} s old; the limit is {number(limit)} s. Entries pass with a fresh one."
+    texts = pair(age, limit)
+    return f"The oldest mark of an open position is {texts[0]} s old; the limit is {texts[1]} s. Entries pass with a fresh one."
 
 
 def _positions_sentence(trial: Trial, count: Decimal, limit: Decimal) -> str:

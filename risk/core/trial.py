@@ -112,9 +112,10 @@ class Trial:
 
     def unset(self, gate: str, field: str, level: str = "") -> Check:
         """Deny because nobody set `field`."""
-        where = f"the {level}" if level else "the symbol, its class or the profile"
-        detail = f"{field} is not set. Set it for {where}, or choose explicitly to have no limit."
-        return self.denied(gate, Reason.LIMIT_NOT_SET, detail, level=level or "unset")
+        where = f"in the {level}" if level else "for the symbol, its class or the profile"
+        return self.denied(
+            gate, Reason.LIMIT_NOT_SET, f"{field} is not set. Entries pass once it is, {where}.", level=level or "unset"
+        )
 
     def at_most(self, bound: Bound, observed: Decimal, *, of: Decimal | None = None) -> Check | None:
         """Test `observed` against a setting: above it denies. With `of`, the setting is a percentage of that."""

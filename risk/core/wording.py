@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from risk.core.units import NO_LIMIT
 from risk.core.verdict import Check
 
 #: powers of ten between which a number is written with its digits
@@ -26,9 +27,12 @@ class Words(NamedTuple):
     unit: str = ""
     is_exact: bool = False
 
-    def write(self, value: Decimal | None) -> str:
-        text = (exact if self.is_exact else number)(value)
+    def observed(self, value: Decimal | None) -> str:
+        text = exact(value) if self.is_exact else number(value)
         return f"{text}{self.unit}" if value is not None and value.is_finite() else text
+
+    def limit(self, value: Decimal | None) -> str:
+        return "no limit" if value == NO_LIMIT else self.observed(value)
 
 
 #: Every check a gate makes, by its name.
@@ -97,9 +101,9 @@ def describe(check: Check) -> str:
     if check.detail:
         return check.detail
     words = WORDS[check.gate]
-    limit = words.write(check.limit)
+    limit = words.limit(check.limit)
     bound = "there is no limit" if limit == "no limit" else f"the limit is {limit}"
-    return words.sentence.format(observed=words.write(check.observed), limit=limit, bound=bound)
+    return words.sentence.format(observed=words.observed(check.observed), limit=limit, bound=bound)
 
 
 def check_as_dict(check: Check) -> dict[str, Any]:
@@ -108,8 +112,8 @@ def check_as_dict(check: Check) -> dict[str, Any]:
     return {
         "gate": check.gate,
         "is_passed": check.is_passed,
-        "observed": words.write(check.observed),
-        "limit": words.write(check.limit),
+        "observed": words.observed(check.observed),
+        "limit": words.limit(check.limit),
         "level": check.level,
         "detail": describe(check),
         "reason": check.reason,
@@ -124,7 +128,7 @@ def _plain(value: Decimal | int | None) -> Decimal | str:
     if value.is_nan():
         return "not a number"
     if value.is_infinite():
-        return "no limit" if value > 0 else "minus infinity"
+        return "infinite" if value > 0 else "minus infinite"
     if not value:
         return "0"
     return value if _SMALLEST <= value.adjusted() <= _LARGEST else f"{value:.3E}"

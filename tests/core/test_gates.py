@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -161,6 +162,21 @@ def test_it_names_both_numbers_and_the_level_in_a_denial(row: Row) -> None:
     assert verdict.text.endswith(".")
     assert "Infinity" not in verdict.text
     assert [c.is_passed for c in verdict.checks] == [True] * (len(verdict.checks) - 1) + [False]
+
+
+@pytest.mark.parametrize("row", named(ROWS))
+def test_it_passes_what_it_said_would_pass(row: Row) -> None:
+    verdict = row.judge(row.denies)
+    assert isinstance(verdict, Denied)
+    said = re.search(r"Up to ([\d.]+) would pass|A limit of ([\d.]+) would pass", verdict.text)
+    if said is None:
+        return
+    qty, price = said.groups()
+    changes: dict[str, Any] = (
+        {"hint": SizeHint(HintKind.QUANTITY, D(qty))} if qty else {"ord_type": OrdType.LIMIT, "price": D(price)}
+    )
+    advised = replace(row, proposal=msgspec.structs.replace(row.proposal, **changes))
+    assert denial(advised.judge(row.denies)) is None
 
 
 def test_it_covers_every_limit_the_gates_read() -> None:

@@ -26,8 +26,8 @@ from tests.core.risk_builders import D
         ("1E-40", "1.000E-40", "1.000E-40"),
         ("NaN", "not a number", "not a number"),
         ("sNaN", "not a number", "not a number"),
-        ("Infinity", "no limit", "no limit"),
-        ("-Infinity", "minus infinity", "minus infinity"),
+        ("Infinity", "infinite", "infinite"),
+        ("-Infinity", "minus infinite", "minus infinite"),
     ],
 )
 def test_it_writes_numbers_for_people(value: str, amount: str, digits: str) -> None:
@@ -71,6 +71,11 @@ def test_it_gives_a_row_what_it_keeps() -> None:
         "detail": "Too much.",
         "reason": "DAILY_LOSS",
     }
+
+
+def test_it_calls_a_limit_a_person_chose_not_to_have_by_its_name() -> None:
+    row = check_as_dict(Check("Order notional", True, D(10), D("Infinity"), "profile demo"))
+    assert (row["observed"], row["limit"]) == ("10", "no limit")
 
 
 @pytest.mark.parametrize("gate", list(WORDS))
