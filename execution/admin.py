@@ -19,6 +19,7 @@ from risk.models import Instrument
 
 class AccountForm(AuditedForm):
     broker = forms.ChoiceField(choices=[(name, name) for name in sorted(VENUES)])
+    venue_page = forms.URLField(required=False, assume_scheme="https", label="Page")
 
     def problems(self) -> dict[str, str]:
         return account_problems(self.instance)

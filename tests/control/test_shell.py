@@ -1,0 +1,186 @@
+"""The shell commands: the same rows with everything else down, and exit code 0 only when verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from execution import services
+from execution.core.messages import CommandKind, KillChoice
+from execution.management import acting
+from execution.models import Act, Bot, Bracket, Command, Engine, Order, Position
+from risk.core.units import Scope, ScopeKind
+from risk.models import AuditEntry, Halt, Instrument
+from tests.control.conftest import engine_takes
+
+Answer = Callable[[], None]
+
+
+def run(name: str, *args: str, **more: Any) -> str:
+    out = StringIO()
+    call_command(name, *args, stdout=out, **more)
+    return out.getvalue()
+
+
+def answered(status: str, text: str = "", steps: tuple[dict[str, Any], ...] = ()) -> Answer:
+    def answer() -> None:
+        Command.objects.filter(status="PENDING").update(status=status, text=text, steps=list(steps), answered_at=timezone.now())
+
+    return answer
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
+    """An engine that answers between the first look and the second."""
+
+    def answers(answer: Answer) -> None:
+        monkeypatch.setattr("execution.management.acting.time.sleep", lambda _: answer())
+
+    return answers
+
+
+STEPS = (
+    {"name": "gates_closed", "text": "Gates closed at firm", "state": "DONE", "done": 0, "total": 0},
+    {"name": "confirmed", "text": "Cancels confirmed", "state": "RUNNING", "done": 3, "total": 8},
+    {"name": "verified", "text": "Verified", "state": "WAITING", "done": 0, "total": 0},
+)
+
+
+@pytest.mark.parametrize(
+    ("args", "choice"),
+    [((), KillChoice.CANCEL), (("--flatten",), KillChoice.CANCEL_FLATTEN), (("--cancel-all",), KillChoice.CANCEL_ALL)],
+)
+def test_it_kills_and_prints_the_steps(
+    args: tuple[str, ...], choice: KillChoice, bot: Bot, engine: Callable[[Answer], None]
+) -> None:
+    engine_takes(bot.account)
+    engine(answered("DONE", "verified", STEPS))
+    said = run("kill", "--firm", *args, reason="odd fills", by="alice")
+    assert "paper-crypto: Gates closed at firm · done" in said
+    assert "paper-crypto: Cancels confirmed · running · 3 of 8" in said
+    assert "WAITING" not in said
+    assert "Verified on 1 account in " in said
+    act = Act.objects.get()
+    assert (act.kind, act.choice, act.by, act.reason) == ("KILL", choice, "alice", "odd fills")
+    assert Halt.objects.get().mode == "HALTED"
+    assert AuditEntry.objects.get().origin == "shell"
+
+
+@pytest.mark.parametrize(
+    ("args", "scope"),
+    [
+        (("--firm",), ("FIRM", "")),
+        (("--account", "paper-crypto"), ("ACCOUNT", "paper-crypto")),
+        (("--bot", "ema-btc"), ("BOT", "ema-btc")),
+        (("--symbol", "BTCUSDT"), ("INSTRUMENT", "BTCUSDT")),
+    ],
+)
+@pytest.mark.parametrize("name", ["kill", "halt", "flatten"])
+def test_it_acts_at_the_scope(
+    name: str, args: tuple[str, ...], scope: tuple[str, str], bot: Bot, engine: Callable[[Answer], None]
+) -> None:
+    engine_takes(bot.account)
+    engine(answered("DONE"))
+    run(name, *args)
+    act = Act.objects.get()
+    assert (act.kind, act.scope, act.scope_key) == (name.upper(), *scope)
+
+
+@pytest.mark.parametrize("args", [(), ("--firm", "--bot", "ema-btc")])
+def test_it_takes_exactly_one_scope(args: tuple[str, ...], bot: Bot) -> None:
+    with pytest.raises(CommandError):
+        run("kill", *args)
+    assert not Act.objects.exists()
+
+
+@pytest.mark.parametrize("args", [("--account", "moon"), ("--bot", "moon"), ("--symbol", "MOON")])
+def test_it_refuses_what_does_not_exist(args: tuple[str, ...], bot: Bot) -> None:
+    with pytest.raises(CommandError, match=r"There is no \w+ “(moon|MOON)”"):
+        run("kill", *args)
+    assert not Act.objects.exists()
+
+
+def test_it_says_that_no_engine_runs(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acting, "_NOBODY_S", 0)
+    with pytest.raises(CommandError, match="No engine runs paper-crypto: written, and carried out the moment an engine") as refused:
+        run("kill", "--firm")
+    assert refused.value.returncode == acting.UNANSWERED
+    assert Halt.objects.filter(cleared_at=None).exists()
+
+
+def test_it_gives_up_in_time(bot: Bot) -> None:
+    engine_takes(bot.account)
+    with pytest.raises(CommandError, match=r"Not verified within 0 s on paper-crypto") as refused:
+        run("kill", "--firm", wait=0.0)
+    assert refused.value.returncode == acting.UNANSWERED
+
+
+@pytest.mark.parametrize("status", ["REFUSED", "EXPIRED"])
+def test_it_fails_with_the_desks_answer(status: str, bot: Bot, engine: Callable[[Answer], None]) -> None:
+    engine_takes(bot.account)
+    engine(answered(status, "too late"))
+    with pytest.raises(CommandError, match="Not done: paper-crypto: too late") as refused:
+        run("flatten", "--firm")
+    assert refused.value.returncode == acting.NOT_DONE
+
+
+def test_it_resumes_a_pause(bot: Bot, engine: Callable[[Answer], None]) -> None:
+    engine_takes(bot.account)
+    services.bot_pause(bot=bot, by="alice", idempotency_key="pause")
+    engine(answered("DONE"))
+    run("resume", "--bot", "ema-btc")
+    assert Act.objects.get(kind=CommandKind.RESUME).scope_key == "ema-btc"
+
+
+def test_it_clears_a_latch_by_the_same_rules(bot: Bot, engine: Callable[[Answer], None]) -> None:
+    engine_takes(bot.account)
+    services.kill(scope=Scope(ScopeKind.FIRM), choice=KillChoice.CANCEL, by="alice", idempotency_key="kill")
+    engine(answered("DONE"))
+    with pytest.raises(CommandError, match="Say why"):
+        run("resume", "--firm")
+    with pytest.raises(CommandError, match="Type “clear firm”"):
+        run("resume", "--firm", reason="looked")
+    with pytest.raises(CommandError, match="may be cleared in"):
+        run("resume", "--firm", reason="looked", phrase="clear firm")
+    Halt.objects.update(at=timezone.now() - timedelta(minutes=5))
+    run("resume", "--firm", reason="looked", phrase="clear firm")
+    assert Halt.objects.get(cause="KILL").cleared_at is not None
+
+
+def test_status_shows_what_matters(bot: Bot, eth: Instrument) -> None:
+    now = timezone.now()
+    told = {"account": bot.account, "bot": "ema-btc", "symbol": "BTCUSDT", "created_at": now, "updated_at": now}
+    Position.objects.create(
+        account=bot.account, symbol="BTCUSDT", bot="ema-btc", qty="0.42", avg_px="61000", is_open=True, updated_at=now
+    )
+    Position.objects.create(
+        account=bot.account, symbol="ETHUSDT", bot="EXTERNAL", qty="-2", avg_px="2600", is_open=True, updated_at=now
+    )
+    order = {"side": "SELL", "ord_type": "STOP", "time_in_force": "GTC", "order_class": "PROTECTION", "ord_status": "NEW"}
+    amounts = {"order_qty": "0.42", "leaves_qty": "0.42", "stop_px": "60100", "is_working": True, "accepted_at": now}
+    Order.objects.create(cl_ord_id="s1", purpose="STOP_LOSS", bracket_id="b1", **order, **amounts, **told)
+    Bracket.objects.create(bracket_id="b1", side="BUY", status="ARMED", stop_id="s1", open_qty="0.42", **told)
+    Engine.objects.create(name="engine-1", pid=7, host="h", version="1", started_at=now, seen_at=now)
+    Engine.objects.create(name="engine-0", pid=6, host="h", version="1", started_at=now, seen_at=now - timedelta(minutes=1))
+    engine_takes(bot.account)
+    services.kill(scope=Scope(ScopeKind.FIRM), choice=KillChoice.CANCEL, by="alice", idempotency_key="k", reason="odd fills")
+    said = [" ".join(line.split()) for line in run("status").splitlines()]
+    assert "firm HALTED kill alice 0 s odd fills" in said
+    assert "ema-btc paper-crypto HALTED firm BTCUSDT 0 0" in said
+    assert "BTCUSDT paper-crypto ema-btc 0.42 61000 0.00 stop 60100 for 0.42 of 0.42" in said
+    assert "ETHUSDT paper-crypto EXTERNAL -2 2600 0.00 UNPROTECTED" in said
+    assert "paper-crypto PAPER STOPPED – 0 entries, 1 others engine-1" in said
+    assert "engine-1 7 0 s runs" in said
+    assert "engine-0 6 60 s SILENT" in said
+
+
+def test_status_of_an_empty_desk_says_so(db: None) -> None:
+    said = run("status")
+    assert "Accounts: none" in said
+    assert "no engine runs: nothing can trade" in said
