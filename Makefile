@@ -1,6 +1,7 @@
 # make run: the whole desk. Options for it: make run DESK="--port 9000 --feed replay:PATH@60"
 PYTHON ?= python3
 DESK ?=
+TAPE ?=
 BIN = .venv/bin
 
 .PHONY: run setup setup-test test lint bench pictures lock
@@ -27,7 +28,7 @@ bench: setup-test
 	@$(BIN)/python -m bench
 
 pictures: setup-test
-	@$(BIN)/python -m docs.take_pictures
+	@$(BIN)/python -m docs.take_pictures $(TAPE)
 
 lock: setup-test
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock

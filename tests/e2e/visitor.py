@@ -26,7 +26,8 @@ class Visitor:
 
     def _heard(self, message: ConsoleMessage) -> None:
         # a socket that ends because the desk does is what the page is built for
-        if message.type == "error" and "WebSocket" not in message.text and "ERR_CONNECTION" not in message.text:
+        is_socket = any(words in message.text for words in ("WebSocket", "ERR_CONNECTION", "[object Event]"))
+        if message.type == "error" and not is_socket:
             self.complaints.append(message.text)
 
     def _answered(self, response: Response) -> None:
@@ -58,6 +59,12 @@ class Visitor:
         """An order was placed and filled."""
         await self.look_at("orders/?state=done")
         await self._appears("#order-rows tr:has-text('FILLED')")
+
+    async def see_position(self) -> None:
+        """The desk, with something on it."""
+        await self.look_at()
+        await self.live()
+        await expect(self.page.locator("#count-positions")).not_to_have_text("0", timeout=MARKET_MS)
 
     async def open_denial(self) -> str:
         """Open the newest denied signal; what it says is over which limit."""

@@ -129,7 +129,7 @@ def _children(listener: socket.socket, url: str, valkey: Path | None) -> list[Ch
     def child(name: str, stop_s: float, *argv: str, **more: Any) -> Child:
         return Child(name, argv, stop_s, {**shared, "TRADINGDESK_PROCESS": name}, **more)
 
-    first = [child("valkey", 2, *valkey_argv(valkey_binary(), valkey), is_ready=_answers(valkey))] if valkey else []
+    first = [child("valkey", 1, *valkey_argv(valkey_binary(), valkey), is_ready=_answers(valkey))] if valkey else []
     return [
         *first,
         child(
@@ -149,7 +149,7 @@ def _children(listener: socket.socket, url: str, valkey: Path | None) -> list[Ch
         child("engine", 8, python, "manage.py", "runworker", "execution"),
         child("jobs", 5, *celery, "-Q", "jobs", "-c", "2", "-n", "jobs@%h", *quiet),
         child(
-            "watch", 2, *celery, "-Q", "watch", "-P", "solo", "-B", "--scheduler", "celery.beat:Scheduler", "-n", "watch@%h", *quiet
+            "watch", 3, *celery, "-Q", "watch", "-P", "solo", "-B", "--scheduler", "celery.beat:Scheduler", "-n", "watch@%h", *quiet
         ),
     ]
 
