@@ -31,6 +31,12 @@ _ALL: Final = frozenset(OrderClass)
 #: what stops even protection: without these there is nobody to send to
 _NOWHERE_TO_SEND: Final = frozenset({NotReadyCause.LEASE, NotReadyCause.ORDER_LINK})
 
+#: what ends a cause that does not end by itself
+_ENDS: Final = {
+    NotReadyCause.DISCREPANCY: "Ends when the venue agrees, or a person settles it.",
+    NotReadyCause.SETTINGS: "Entries pass once there are.",
+    NotReadyCause.BOT: "Entries pass while it runs.",
+}
 #: symbols a sentence names at most
 _LISTED: Final = 10
 
@@ -97,8 +103,9 @@ def account_ready(trial: Trial) -> Check | None:
     is_entry = trial.is_entry
     for not_ready in book.not_ready:
         if is_entry or not_ready.cause in _NOWHERE_TO_SEND:
-            detail = not_ready.text or not_ready.cause.replace("_", " ").lower()
-            return trial.denied(gate, Reason.NOT_READY, f"Not ready: {detail}. Ends by itself when that does.", level="account")
+            what = not_ready.text or not_ready.cause.replace("_", " ").lower()
+            end = _ENDS.get(not_ready.cause, "Ends by itself.")
+            return trial.denied(gate, Reason.NOT_READY, f"Not ready: {what}. {end}", level="account")
     if is_entry and book.environment != "PAPER" and not is_complete():
         names = ", ".join(f"{g.number} {g.name.lower()}" for g in missing_gates())
         return trial.denied(
