@@ -139,8 +139,8 @@ class Runner:
                 await self._loop.flushed()
                 self._loop.image_write()
                 await self._loop.flushed()
-                await self._parts.publisher.flush()
                 await self._parts.publisher.write()
+                await self._parts.publisher.flush()
         except TimeoutError:
             log.warning("the account did not drain in time", account=self.stream.code)
         self._loop.stop()

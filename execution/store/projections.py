@@ -19,7 +19,7 @@ from execution.core.messages import AnswerCommand, ClearAlarm, Effect, Publish, 
 from execution.core.orders import OrderState
 from execution.core.positions import FillState, PositionState
 from execution.core.state import ENTITIES
-from execution.store.tables import Table, adapter
+from execution.store.tables import Table, sqlite_time
 from risk.core.book import Halt
 from risk.core.wording import check_as_dict
 from risk.models import Halt as HaltRow
@@ -163,6 +163,7 @@ _ALARMS: Final = Table(
     key=("account_id", "key"),
     columns=_columns("priority title cause consequence to_do bot symbol raised_at"),
     once=("raised_at",),
+    where="WHERE returned_at IS NULL",
 )
 _HALTS: Final = Table(
     HaltRow,
@@ -286,7 +287,7 @@ class Projection:
             (self.account_id, key, a.priority, a.title, a.cause, a.consequence, a.to_do, a.bot, a.symbol, at)
             for key, (a, at) in raised
         )
-        _ALARMS.write(cursor, rows, where="WHERE returned_at IS NULL")
+        _ALARMS.write(cursor, rows)
         for key, at in returned:
             cursor.execute(
                 "UPDATE execution_alarm SET returned_at = %s WHERE account_id = %s AND key = %s AND returned_at IS NULL",
@@ -316,7 +317,7 @@ def _halt(h: Halt) -> Row:
 
 
 def _time(cursor: CursorWrapper, at: datetime | None) -> Any:
-    return adapter(models.JournalEntry._meta.get_field("at"), cursor.db.vendor)(at)
+    return sqlite_time(at) if cursor.db.vendor == "sqlite" else at
 
 
 def _write_bots(cursor: CursorWrapper, account_id: int, bots: Iterable[BotState]) -> None:

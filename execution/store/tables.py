@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
 import msgspec
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from risk.fields import DecimalText
@@ -20,81 +20,101 @@ from risk.fields import DecimalText
 Adapter = Callable[[Any], Any]
 
 
-def as_is(value: Any) -> Any:
-    return value
-
-
 def sqlite_time(value: datetime | None) -> str | None:
     """The text form Django itself stores on SQLite: UTC without an offset."""
-    return None if value is None else str(value.astimezone(UTC).replace(tzinfo=None))
+    if value is None:
+        return None
+    return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(" ")[:-6]
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _number(value: Decimal | None) -> str | None:
+    """What DecimalText stores: digits without exponent or trailing zeros. Raises ValueError for what is not finite."""
+    if value is None:
+        return None
+    text = format(value, "f")
+    if "." in text:
+        return text.rstrip("0").rstrip(".")
+    if not value.is_finite():
+        raise ValueError(f"only a finite number has a place in a row, not {value}")
+    return text
+
+
 def _text(length: int | None) -> Adapter:
-    """Venues write long texts; PostgreSQL refuses a long one, so it is cut here. A slice also turns an enum into plain text."""
+    """Venues write long texts; PostgreSQL refuses a long one, so it is cut here."""
     return lambda value: None if value is None else value[:length]
 
 
 @cache
-def adapter(field: models.Field[Any, Any], vendor: str) -> Adapter:
-    """How a value of this column is handed to the driver."""
+def adapter(field: models.Field[Any, Any], vendor: str) -> Adapter | None:
+    """How a value of this column is handed to the driver; None where it goes as it is."""
     match field:
         case DecimalText():
-            return field.get_prep_value
-        case models.DateTimeField():
-            return sqlite_time if vendor == "sqlite" else as_is
+            return _number
+        case models.DateTimeField() if vendor == "sqlite":
+            return sqlite_time
         case models.JSONField():
             return _json
-        case models.CharField() | models.TextField():
+        case models.CharField() | models.TextField() if not field.choices:
             return _text(field.max_length)
         case _:
-            return as_is
+            return None
 
 
 class Table:
     """One model's upsert. `key` are the conflicting columns, `columns` all that a row carries, key first.
 
     Columns that a row does not carry get the model's default when the row is new and stay as they are when it exists; so do
-    those in `once`, which a row carries for its first write only.
+    those in `once`, which a row carries for its first write only. `where` names a partial unique index.
     """
 
-    def __init__(self, model: type[models.Model], *, key: Sequence[str], columns: Sequence[str], once: Iterable[str] = ()) -> None:
-        self.model = model
-        self.key = tuple(key)
-        self.columns = self.key + tuple(columns)
-        self.once = frozenset(once)
-        self._fields = {field.column: field for field in model._meta.concrete_fields}
-        self._defaults = {
-            column: field.get_default()
-            for column, field in self._fields.items()
-            if column not in self.columns and not field.null and not isinstance(field, models.AutoField)
+    def __init__(
+        self, model: type[models.Model], *, key: Sequence[str], columns: Sequence[str], once: Iterable[str] = (), where: str = ""
+    ) -> None:
+        carried = (*key, *columns)
+        fields = {field.column: field for field in model._meta.concrete_fields}
+        defaults = {
+            column: field
+            for column, field in fields.items()
+            if column not in carried and not field.null and not isinstance(field, models.AutoField)
         }
-
-        names = (*self.columns, *self._defaults)
-        places = ", ".join(["%s"] * len(names))
-        self._insert = f'INSERT INTO "{model._meta.db_table}" ({_quoted(names)}) VALUES ({places})'  # noqa: S608
+        names = (*carried, *defaults)
+        changed = [column for column in columns if column not in once]
+        action = "UPDATE SET " + ", ".join(f'"{c}" = excluded."{c}"' for c in changed)
+        self._insert = f'INSERT INTO "{model._meta.db_table}" ({_quoted(names)}) VALUES ({", ".join(["%s"] * len(names))})'  # noqa: S608
+        self._upsert = f"{self._insert} ON CONFLICT ({_quoted(key)}) {where} DO {action}"
+        self._fields = [fields[column] for column in carried]
+        self._defaults = list(defaults.values())
 
     def insert(self, cursor: CursorWrapper, rows: Iterable[Sequence[Any]]) -> None:
         """Insert; a row that exists is an IntegrityError."""
-        if values := self._values(cursor.db, rows):
+        if values := self._values(cursor.db.vendor, rows):
             cursor.executemany(self._insert, values)
 
-    def write(self, cursor: CursorWrapper, rows: Iterable[Sequence[Any]], *, where: str = "") -> None:
-        """Insert or update; each row has its values in the order of `columns`. `where` names a partial unique index."""
-        if values := self._values(cursor.db, rows):
-            cursor.executemany(f"{self._insert} ON CONFLICT ({_quoted(self.key)}) {where} DO {self._action()}", values)
+    def write(self, cursor: CursorWrapper, rows: Iterable[Sequence[Any]]) -> None:
+        """Insert or update; each row has its values in the order of key and columns."""
+        if values := self._values(cursor.db.vendor, rows):
+            cursor.executemany(self._upsert, values)
 
-    def _action(self) -> str:
-        changed = [column for column in self.columns if column not in self.key and column not in self.once]
-        return "UPDATE SET " + ", ".join(f'"{c}" = excluded."{c}"' for c in changed) if changed else "NOTHING"
+    def _values(self, vendor: str, rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+        """The rows as the driver wants them: only columns that need it are touched."""
+        adapters, tail = self._plan(vendor)
+        values = []
+        for row in rows:
+            value = [*row, *tail]
+            for place, adapt in adapters:
+                value[place] = adapt(value[place])
+            values.append(value)
+        return values
 
-    def _values(self, connection: BaseDatabaseWrapper, rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-        adapters = [adapter(self._fields[column], connection.vendor) for column in self.columns]
-        tail = [adapter(self._fields[column], connection.vendor)(value) for column, value in self._defaults.items()]
-        return [[*(adapt(v) for adapt, v in zip(adapters, row, strict=True)), *tail] for row in rows]
+    @cache  # noqa: B019 - tables live as long as the process
+    def _plan(self, vendor: str) -> tuple[list[tuple[int, Adapter]], list[Any]]:
+        found = [(place, adapter(field, vendor)) for place, field in enumerate(self._fields)]
+        tail = [(field.get_default(), adapter(field, vendor)) for field in self._defaults]
+        return [(place, adapt) for place, adapt in found if adapt], [adapt(value) if adapt else value for value, adapt in tail]
 
 
 def _quoted(columns: Iterable[str | None]) -> str:
