@@ -1,11 +1,10 @@
-"""The demo: made once, idempotent, on any feed; and its first minute has what a new user should see."""
+"""The demo: made once, safe to repeat, on any feed; and its story of one limit that one edit lifts."""
 
 from __future__ import annotations
 
 import json
 import stat
 from collections.abc import Iterator
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,17 +12,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from execution.brains import BRAINS, params_validated
-from execution.brains.base import Decision, View
-from execution.core.messages import SignalKind
-from execution.feeds.bars import BarBuilder
-from execution.feeds.synthetic.walk import ticks
 from execution.models import Account, Bot
 from execution.store.settings import desk_settings_from_rows
 from risk.core.settings import effective
-from risk.core.units import Quote
 from risk.models import AuditEntry, SettingsVersion
-from tests.conftest import NOON
 from tradingdesk.management.demo import demo_feed_use, demo_logins, demo_owner, demo_seed
 from tradingdesk.people.models import AccountAccess, User
 
@@ -108,58 +100,6 @@ def test_a_file_that_is_no_tape_changes_nothing(demo: Account, tmp_path: Path) -
             call_command("seed", feed=feed)
     assert rows() == before
     assert Account.objects.get().is_enabled
-
-
-def first_minute(bot: Bot) -> Iterator[tuple[str, float]]:
-    """What the bot wants, and which of its brackets' prices the market touches, with the second it happens."""
-    settings = desk_settings_from_rows(bot.account)
-    (symbol,) = settings.bots[bot.code].symbols
-    instrument = settings.instruments[symbol]
-    brain = BRAINS[bot.brain](instrument, params_validated(bot.brain, bot.params))
-    builder, standing = BarBuilder(symbol, bot.bar_s), _Standing()
-    seed, past = int(bot.account.feed.split(":")[1]), timedelta(seconds=160)
-    for event in ticks(seed, [instrument], NOON - past, offset_ms=-160_000):
-        at = (event.at - NOON).total_seconds()
-        if at > 60:
-            return
-        if isinstance(event, Quote) and (touched := standing.touched(event)):
-            yield touched, at
-        if (
-            (bar := builder.add(event))
-            and (decision := brain.on_bar(bar, standing.view())).signal is not SignalKind.HOLD
-            and at > 4
-        ):
-            standing.take(decision)
-            yield decision.signal.value, at
-
-
-class _Standing:
-    def __init__(self) -> None:
-        self.sign, self.stop, self.target = 0, Decimal(0), Decimal(0)
-
-    def view(self) -> View:
-        return View(position_qty=Decimal(self.sign), avg_px=None, entries_working=0, exits_working=0, last_denial="")
-
-    def take(self, decision: Decision) -> None:
-        self.sign = {SignalKind.BUY: 1, SignalKind.SELL: -1}.get(decision.signal, 0)
-        self.stop, self.target = decision.stop_loss or Decimal(0), decision.take_profit or Decimal(0)
-
-    def touched(self, quote: Quote) -> str:
-        price = quote.bid if self.sign > 0 else quote.ask
-        if self.sign and (price - self.target) * self.sign >= 0:
-            self.sign = 0
-            return "target"
-        if self.sign and (price - self.stop) * self.sign <= 0:
-            self.sign = 0
-            return "stop"
-        return ""
-
-
-def test_its_first_minute_has_a_denial_and_a_target(demo: Account) -> None:
-    seen = {bot.code: list(first_minute(bot)) for bot in Bot.objects.all()}
-    assert any(what in {"BUY", "SELL"} and at < 30 for what, at in seen["chan-ltc"])
-    targets = [at for code, events in seen.items() if code != "chan-ltc" for what, at in events if what == "target"]
-    assert min(targets) < 40
 
 
 def test_a_limit_denies_ltc_until_its_sizing_is_smaller(demo: Account) -> None:
