@@ -347,7 +347,7 @@ def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:
     stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else "no order is left"
     flat = ", every position is flat" if spec.choice is KillChoice.CANCEL_FLATTEN else ""
     step.text = f"Verified at the venue: {stays}{flat}"
-    took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0.0
+    took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0
     command.status, command.finished_at = CommandStatus.DONE, turn.at
     command.text = f"Verified by the venue after {took:.1f} s: {stays}{flat}."
     turn.clear_alarm(f"kill:{spec.command_id}")
