@@ -41,7 +41,7 @@ def test_it_survives_thirty_kills(world: World) -> None:
         world.start()
         if n % 6:
             world.until(lambda token=token: _token(world) > token, within_s=30, what="the claim of the account")  # type: ignore[misc]
-        time.sleep(moments.uniform(0.0, 2.5))
+        time.sleep(moments.uniform(0.0, 2.5))  # the random moment
         world.kill()
         if n == KILLS // 2:
             _halt(world, "bot", HALTED_BOT)
