@@ -34,14 +34,15 @@ def test_it_keeps_floats_out_of_the_core() -> None:
 
 
 def test_it_catches_what_it_can_name() -> None:
-    """A broad handler guards code that is not ours (a brain): it says why on its line, and there are few of them."""
+    """A broad handler guards code that is not ours (a brain): it says why on its line, and there are few. One that raises again is none."""
     broad = []
     for source in pythons():
         lines = source.text.splitlines()
         for place, node in places((source,), ast.ExceptHandler):
             assert isinstance(node, ast.ExceptHandler)
             caught = ast.unparse(node.type) if node.type else "everything"
-            if re.search(r"\b(everything|Exception|BaseException)\b", caught):
+            is_passed_on = ast.unparse(node.body[-1]) == "raise"
+            if re.search(r"\b(everything|Exception|BaseException)\b", caught) and not is_passed_on:
                 assert "#" in lines[node.lineno - 1], f"{place} catches {caught} and does not say why"
                 broad.append(place)
     assert len(broad) <= 6, broad
@@ -144,7 +145,7 @@ def test_it_names_tests_as_claims() -> None:
     odd = []
     for place, node in places(tuple(tests), *type_of_function):
         name = getattr(node, "name", "")
-        if name.startswith("test") and not name.startswith("test_it_") and name.count("_") < 4:
+        if name.startswith("test") and not name.startswith("test_it_") and name.count("_") < 3:
             odd.append(f"{place} {name}")
     assert odd == []
 
