@@ -1,0 +1,270 @@
+"""The supervisor: what fails is rebuilt, what fails again is put aside, what is not ours is let go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from execution.core.desk import Desk
+from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SignalKind
+from execution.core.orders import OrdStatus
+from execution.engine import supervisor as supervisors
+from execution.models import Account, AccountState, Alarm, BotLog, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
+from execution.store import journal
+from execution.store.settings import settings_version_ensure
+from risk.core.units import OrdType, Scope, ScopeKind
+from risk.core.verdict import HaltCause, HaltMode
+from risk.models import Halt, Instrument, RiskProfile, SettingsVersion
+from tests.engine.desk import BOT, D, Engine, Place, Scripted, buy
+from tests.engine.test_runner import command, enter
+from tests.engine.venue import until
+
+
+def resting() -> Decision:
+    """An entry that rests at the venue far below the market."""
+    return Decision(signal=SignalKind.BUY, ord_type=OrdType.LIMIT, price=D(60900), stop_loss=D(59000), take_profit=D(65000))
+
+
+async def rest(place: Place, engine: Engine) -> None:
+    await engine.active()
+    Scripted.script.append(resting())
+    place.market.quote(61000)
+    await until(lambda: [o.ord_status for o in engine.runner.desk.state.orders.values()] == [OrdStatus.NEW])
+
+
+async def test_it_rebuilds_a_desk_whose_commit_failed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, failing = journal.append, [False]
+
+    def fail(parts: Any) -> set[int]:
+        if failing[0]:
+            raise DatabaseError("database is locked")
+        return append(parts)
+
+    monkeypatch.setattr(journal, "append", fail)
+    async with place.engine() as engine:
+        await engine.active()
+        first = engine.runner
+        failing[0] = True
+        Scripted.script.append(buy())
+        place.market.quote(61000)
+        await until(lambda: first._loop.is_over)
+        failing[0] = False
+        await until(lambda: engine.runner is not first and engine.is_open)
+        await engine.active()
+        assert engine.runner.desk.state.orders == {}
+    assert await place.rows(PaperOrder.objects.count) == 0
+
+
+async def test_it_cancels_entries_when_the_journal_stays_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from execution.engine.runner import Runner
+
+    append, failing = journal.append, [False]
+
+    def fail(parts: Any) -> set[int]:
+        if failing[0]:
+            raise DatabaseError("database is locked")
+        return append(parts)
+
+    async def cannot(self: Runner) -> bool:
+        return not failing[0]
+
+    monkeypatch.setattr(journal, "append", fail)
+    monkeypatch.setattr(Runner, "_can_write", cannot)
+    async with place.engine() as engine:
+        await rest(place, engine)
+        failing[0] = True
+        place.market.quote(61010)
+        await until_rows(place, lambda: PaperOrder.objects.get().ord_status == "CANCELED")
+        failing[0] = False
+        await until_rows(place, lambda: Order.objects.get().ord_status == "CANCELED")
+
+
+async def test_it_obeys_the_kill_file_without_a_database_of_commands(place: Place) -> None:
+    async with place.engine() as engine:
+        await rest(place, engine)
+        (place.var_dir / "KILL").touch()
+        await until_rows(place, lambda: PaperOrder.objects.get().ord_status == "CANCELED")
+        decided = len(Scripted.views)
+        Scripted.script.append(buy())
+        place.market.quote(61000)
+        await until(lambda: len(Scripted.views) > decided)
+        await until(lambda: engine.runner._loop.unwritten == 0)
+        assert await place.rows(PaperOrder.objects.count) == 1
+        (place.var_dir / "KILL").unlink()
+        await until(lambda: not engine.runner._floor.is_closed)
+
+
+async def test_it_puts_an_event_aside_that_raises_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = Desk.handle
+
+    def raise_on_resume(self: Desk, event: Event) -> Any:
+        if isinstance(event, Commanded) and event.command.kind is CommandKind.QUERY:
+            raise ZeroDivisionError("a defect of the core")
+        return handle(self, event)
+
+    monkeypatch.setattr(Desk, "handle", raise_on_resume)
+    async with place.engine() as engine:
+        await engine.active()
+        row = await place.rows(lambda: command(place, CommandKind.QUERY, Scope(ScopeKind.ACCOUNT, place.account.code)))
+        await until_rows(place, PoisonEvent.objects.exists)
+        await until(lambda: engine.is_open and bool(engine.runner.desk.state.halts))
+        await engine.active()
+    poison, halt = await place.rows(lambda: (PoisonEvent.objects.get(), Halt.objects.get()))
+    assert "a defect of the core" in poison.traceback
+    assert (halt.scope_key, halt.mode, halt.cause) == (place.account.code, HaltMode.HALTED, HaltCause.POISON_EVENT)
+    await place.rows(row.refresh_from_db)
+    assert row.status == CommandStatus.REFUSED
+
+
+async def test_it_delivers_an_event_once_more_that_raised_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle, raised = Desk.handle, [False]
+
+    def raise_once(self: Desk, event: Event) -> Any:
+        if isinstance(event, Marked) and event.marks[0].price == 61234 and not raised[0]:
+            raised[0] = True
+            raise ZeroDivisionError("a bad moment")
+        return handle(self, event)
+
+    monkeypatch.setattr(Desk, "handle", raise_once)
+    async with place.engine() as engine:
+        await engine.active()
+        place.market.quote(61234)
+        await until(lambda: raised[0])
+        await until_rows(place, lambda: _marks(61234) > 0)
+    assert not await place.rows(PoisonEvent.objects.exists)
+
+
+def _marks(price: int) -> int:
+    events = [journal.EVENT_DECODER.decode(bytes(raw)) for raw in JournalEntry.objects.values_list("event", flat=True)]
+    return sum(isinstance(e, Marked) and e.marks[0].price == price for e in events)
+
+
+async def test_it_stops_a_brain_that_raises_again_and_again(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        Scripted.script += [ValueError("no such indicator")] * 5
+        for _ in range(5):
+            place.market.quote(61000)
+        await until_rows(place, lambda: Halt.objects.filter(cause=HaltCause.BRAIN_ERRORS).exists())
+        await until_rows(place, lambda: BotLog.objects.filter(level="ERROR").exists())
+    halt, line = await place.rows(lambda: (Halt.objects.get(), BotLog.objects.get(level="ERROR")))
+    assert (halt.scope, halt.scope_key) == (ScopeKind.BOT, BOT)
+    assert "no such indicator" in line.text
+    assert "Traceback" in line.text
+
+
+async def test_it_forgives_a_brain_that_raises_now_and_then(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        said = len(Scripted.views)
+        Scripted.script += [*[ValueError("once")] * 4, Decision(signal=SignalKind.HOLD), *[ValueError("again")] * 4]
+        for _ in range(10):
+            place.market.quote(61000)
+        await until(lambda: len(Scripted.views) == said + 10)
+        await until(lambda: engine.runner._loop.unwritten == 0)
+    assert not await place.rows(Halt.objects.exists)
+
+
+async def test_it_lets_an_account_go_that_another_engine_took(place: Place) -> None:
+    async with place.engine("one") as one:
+        await one.active()
+        runner = one.runner
+        await place.rows(lambda: Lease.objects.update(engine="two", token=99))
+        Scripted.script.append(buy())
+        place.market.quote(61000)
+        await until(lambda: not one.supervisor.accounts)
+        assert runner._loop.is_over
+    assert await place.rows(PaperOrder.objects.count) == 0
+
+
+async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisors, "BACKOFF_S_FIRST", 0.001)
+    monkeypatch.setattr(supervisors, "BACKOFF_S_MAX", 0.001)
+
+    def cannot_open(*_: Any, **__: Any) -> None:
+        raise ValueError("no such venue")
+
+    monkeypatch.setattr("execution.engine.runner.open_broker", cannot_open)
+    async with place.engine():
+        await until_rows(place, Halt.objects.exists)
+    halt = await place.rows(Halt.objects.get)
+    assert (halt.cause, halt.scope_key) == (HaltCause.RUNNER_FAILURES, place.account.code)
+
+
+async def test_it_says_why_when_the_journal_cannot_be_replayed(place: Place) -> None:
+    async with place.engine("one") as engine:
+        await enter(place, engine)
+        await until(lambda: engine.runner._loop.unwritten == 0)
+        await engine.crash()
+    await place.rows(lambda: JournalEntry.objects.filter(seq=5).update(digest=b"other"))
+    async with place.engine("two") as engine:
+        await until_rows(place, lambda: Alarm.objects.filter(key="journal").exists())
+        assert not engine.is_open
+    assert "digest differs at event 5" in (await place.rows(lambda: Alarm.objects.get(key="journal"))).cause
+
+
+async def test_it_runs_no_live_account(place: Place) -> None:
+    await place.rows(lambda: Account.objects.update(environment="LIVE"))
+    async with place.engine() as engine:
+        await until_rows(place, AccountState.objects.exists)
+        assert engine.supervisor.accounts == []
+    state = await place.rows(AccountState.objects.get)
+    assert "LIVE is refused" in state.checklist[0]["text"]
+
+
+async def test_it_gives_an_account_back_that_is_disabled(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        await place.rows(lambda: Account.objects.update(is_enabled=False))
+        await until(lambda: not engine.supervisor.accounts)
+    assert (await place.rows(Lease.objects.get)).expires_at is None
+
+
+async def test_it_takes_new_settings_into_force_and_says_so(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        await place.rows(lambda: RiskProfile.objects.update(margin_per_trade=D(123)))
+        version = await place.rows(lambda: settings_version_ensure(place.account, by="bob"))
+        await until_rows(place, lambda: AccountState.objects.get().settings_digest == version.digest)
+        settings = engine.runner.desk.state.settings
+        assert settings is not None
+        assert settings.profiles["wide"].base.margin_per_trade == 123
+
+
+async def test_it_starts_an_account_again_whose_instruments_changed(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        first = engine.runner
+        await place.rows(lambda: Instrument.objects.update(lot_size=D("0.01")))
+        await place.rows(lambda: settings_version_ensure(place.account, by="bob"))
+        await until(lambda: engine.is_open and engine.runner is not first, within_s=10)
+        await engine.active()
+        assert engine.runner.lease.token == first.lease.token
+    assert await place.rows(SettingsVersion.objects.count) >= 2
+
+
+async def test_it_loads_a_halt_that_was_written_while_no_engine_lived(place: Place) -> None:
+    await place.rows(
+        lambda: Halt.objects.create(
+            halt_id="h1", scope="FIRM", mode="HALTED", cause="MANUAL", reason="storm", by="bob", at=timezone.now()
+        )
+    )
+    async with place.engine() as engine:
+        await engine.active()
+        assert list(engine.runner.desk.state.halts) == ["h1"]
+        Scripted.script.append(buy())
+        place.market.quote(61000)
+        await until(lambda: not Scripted.script)
+        await until(lambda: engine.runner._loop.unwritten == 0)
+    assert await place.rows(PaperOrder.objects.count) == 0
+
+
+async def until_rows(place: Place, ask: Any, *, within_s: float = 10.0) -> None:
+    """Wait until the rows say so."""
+    async with asyncio.timeout(within_s):
+        while not await place.rows(ask):  # noqa: ASYNC110 - rows do not ring
+            await asyncio.sleep(0.02)
