@@ -8,15 +8,12 @@ Rules of this file.
    legs only reduce, so having too much for a moment is safe and having too little is not.
 4. A leg that a person took away stays away. A target that the venue will not take is given up; a stop never is.
 5. `covered_qty()` counts only stops the venue has acknowledged. A position that is not covered for `naked_after_ms` is NAKED.
-
-States. PENDING: nothing filled. ARMING: legs on their way. ARMED: what should rest, rests. CLOSING: an exit is on its way, or the
-legs of a closed position are being canceled. CLOSED: over. UNBALANCED: the stop rests, the target does not as it should. NAKED: no
-stop, and time is up. ORPHANED: the position is gone and a leg will not go.
+6. `STATUSES` is the table of states: the first row whose condition holds is the state. No state is remembered but by its facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -24,7 +21,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from execution.core.orders import OrderState, OrdStatus
+from execution.core.orders import PENDING_CANCEL, OrderState
 from risk.core.units import ZERO, Side
 
 
@@ -79,6 +76,11 @@ class Leg(StrEnum):
     TARGET = "target"
 
 
+#: looked up at every event: see orders.FILLED
+STOP: Final = Leg.STOP
+TARGET: Final = Leg.TARGET
+
+
 class Wanted(NamedTuple):
     """What should rest at the venue now."""
 
@@ -100,31 +102,41 @@ class Plan(NamedTuple):
 NOTHING: Final = Plan((), ZERO)
 
 
-class Legs(NamedTuple):
-    """The working legs of a bracket, and how much of each kind the venue has acknowledged."""
+class Facts(NamedTuple):
+    """What a bracket's state follows from."""
 
-    stops: Sequence[OrderState]
-    targets: Sequence[OrderState]
-    stop_qty: Decimal
-    target_qty: Decimal
+    #: something of the entry is open
+    is_open: bool
+    #: the entry may still fill
+    entry_works: bool
+    #: an exit of the symbol is on its way
+    exit_works: bool
+    #: legs are at the venue, or on their way to it or from it
+    has_legs: bool
+    #: legs that the venue would not cancel
+    is_stuck: bool
+    #: the stops the venue has acknowledged cover what is open, or no stop is wanted
+    is_covered: bool
+    #: the targets do
+    is_targeted: bool
 
 
 def wanted(bracket: BracketState) -> Wanted:
     """What protection the bracket should have now."""
     qty = bracket.open_qty
     has_stop = bracket.stop_px is not None and not bracket.is_stop_waived
-    has_target = bracket.target_px is not None and not bracket.is_target_waived and not bracket.is_target_given_up
+    has_target = bracket.target_px is not None and not (bracket.is_target_waived or bracket.is_target_given_up)
     return Wanted(qty if has_stop else ZERO, qty if has_target else ZERO)
 
 
 def plan(legs: Sequence[OrderState], wanted_qty: Decimal) -> Plan:
     """The difference between what one kind of leg is and should be. `legs` are the working ones, oldest first."""
-    standing = [leg for leg in legs if leg.pending is not OrdStatus.PENDING_CANCEL]
+    standing = [leg for leg in legs if leg.pending is not PENDING_CANCEL]
     if not standing:
         return Plan((), wanted_qty) if wanted_qty else NOTHING
     if not wanted_qty:
         return Plan([leg for leg in standing if not leg.is_unknown], ZERO)
-    total = sum((leg.leaves_qty for leg in standing), ZERO)
+    total = requested_qty(standing)
     if total == wanted_qty:
         return NOTHING
     in_flight = any(not leg.is_resting for leg in standing)
@@ -141,33 +153,45 @@ def _shrink(standing: Sequence[OrderState], wanted_qty: Decimal, *, in_flight: b
     return NOTHING if in_flight else Plan((), wanted_qty)
 
 
-def covered_qty(stops: Sequence[OrderState]) -> Decimal:
-    """How much the stops that the venue has acknowledged cover."""
+def requested_qty(legs: Sequence[OrderState]) -> Decimal:
+    """How much the legs would cover if all of them work."""
     total = ZERO
-    for leg in stops:
-        if leg.is_resting:
-            total += leg.leaves_qty
+    for leg in legs:
+        total += leg.leaves_qty
     return total
 
 
-def status_of(
-    bracket: BracketState, want: Wanted, legs: Legs, *, entry_works: bool, exit_works: bool, is_stuck: bool
-) -> BracketStatus:
-    """The bracket's state, from facts alone."""
-    if not bracket.open_qty:
-        if is_stuck:
-            return BracketStatus.ORPHANED
-        if legs.stops or legs.targets:
-            return BracketStatus.CLOSING
-        return BracketStatus.PENDING if entry_works else BracketStatus.CLOSED
-    if bracket.is_naked:
-        return BracketStatus.NAKED
-    if exit_works:
-        return BracketStatus.CLOSING
-    if legs.stop_qty < want.stop_qty:
-        return BracketStatus.ARMING
-    if bracket.is_target_given_up:
-        return BracketStatus.UNBALANCED
-    if legs.target_qty < want.target_qty:
-        return BracketStatus.UNBALANCED if bracket.target_tries else BracketStatus.ARMING
-    return BracketStatus.ARMED
+def covered_qty(legs: Sequence[OrderState]) -> Decimal:
+    """How much the legs that the venue has acknowledged cover."""
+    return requested_qty([leg for leg in legs if leg.is_resting])
+
+
+class Row(NamedTuple):
+    """One row of the table of states: the state, when a bracket is in it, in words and as a function of facts."""
+
+    status: BracketStatus
+    when: str
+    holds: Callable[[BracketState, Facts], bool]
+
+
+STATUSES: Final[tuple[Row, ...]] = (
+    Row(BracketStatus.ORPHANED, "nothing is open, and the venue will not cancel a leg", lambda _, f: not f.is_open and f.is_stuck),
+    Row(BracketStatus.CLOSING, "nothing is open, and legs are being canceled", lambda _, f: not f.is_open and f.has_legs),
+    Row(BracketStatus.PENDING, "nothing filled yet, and the entry may still fill", lambda _, f: not f.is_open and f.entry_works),
+    Row(BracketStatus.CLOSED, "nothing is open, and nothing works", lambda _, f: not f.is_open),
+    Row(BracketStatus.NAKED, "no stop in time; stands until covered or closed", lambda b, _: b.is_naked),
+    Row(BracketStatus.CLOSING, "an exit is on its way; the legs stay until it has filled", lambda _, f: f.exit_works),
+    Row(BracketStatus.ARMING, "the stop does not yet cover what is open", lambda _, f: not f.is_covered),
+    Row(BracketStatus.UNBALANCED, "the target was given up: stop only", lambda b, _: b.is_target_given_up),
+    Row(BracketStatus.ARMED, "stop and target rest as wanted", lambda _, f: f.is_targeted),
+    Row(BracketStatus.UNBALANCED, "the target was refused and is tried again", lambda b, _: bool(b.target_tries)),
+    Row(BracketStatus.ARMING, "the target is on its way", lambda _, f: True),
+)
+
+
+def status_of(bracket: BracketState, facts: Facts) -> BracketStatus:
+    """The bracket's state: the first row of STATUSES that holds."""
+    for row in STATUSES:
+        if row.holds(bracket, facts):
+            return row.status
+    raise AssertionError("the last row holds always")

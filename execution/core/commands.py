@@ -305,7 +305,7 @@ def _waive(turn: Turn, bracket: BracketState, leg: Leg, by: str) -> None:
         _unprotected(turn, bracket, by)
     else:
         bracket.is_target_waived = True
-    for order in legs_of(turn, bracket, leg):
+    for order in legs_of(turn, bracket.stop_ids if leg is Leg.STOP else bracket.target_ids):
         cancel(turn, order, by=by)
     turn.touch_bracket(bracket)
     turn.dirty[bracket.bracket_id] = None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from execution.core import account, commands, conditions, decisions, halts, kills, protection, recovery, reports
+from execution.core import account, commands, conditions, decisions, foreign, halts, kills, protection, recovery, reports
 from execution.core.controls import AccountState, BotStatus
 from execution.core.messages import (
     BotChanged,
@@ -191,7 +191,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "health": conditions.health_due,
     "leg": _leg_due,
     "naked": protection.naked_due,
-    "park": reports.parked_due,
+    "park": foreign.parked_due,
     "query": recovery.query_due,
     "reconcile": lambda turn, _: recovery.reconcile_due(turn),
     "ttl": decisions.ttl_due,

@@ -42,6 +42,15 @@ class OrdStatus(StrEnum):
     PENDING_REPLACE = "PENDING_REPLACE"
 
 
+#: Members used at every event. In Python 3.11 `OrdStatus.NEW` is a search through the class that costs more than a dict lookup.
+FILLED: Final = OrdStatus.FILLED
+PENDING_CANCEL: Final = OrdStatus.PENDING_CANCEL
+_PENDING_NEW: Final = OrdStatus.PENDING_NEW
+_NEW: Final = OrdStatus.NEW
+_PARTIALLY_FILLED: Final = OrdStatus.PARTIALLY_FILLED
+_UNKNOWN: Final = OrdStatus.UNKNOWN
+
+
 class Purpose(StrEnum):
     """What an order is for; ageing, lanes and brackets read it."""
 
@@ -50,6 +59,12 @@ class Purpose(StrEnum):
     STOP_LOSS = "STOP_LOSS"
     TAKE_PROFIT = "TAKE_PROFIT"
     OVERSHOOT = "OVERSHOOT"
+
+
+ENTRY: Final = Purpose.ENTRY
+STOP_LOSS: Final = Purpose.STOP_LOSS
+LEGS: Final = (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)
+EXITS: Final = (Purpose.EXIT, Purpose.OVERSHOOT)
 
 
 class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -107,16 +122,18 @@ class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
         if self.done is not None:
             return self.done
         if self.is_unknown:
-            return OrdStatus.UNKNOWN
+            return _UNKNOWN
         if self.pending is not None:
             return self.pending
         if self.cum_qty:
-            return OrdStatus.PARTIALLY_FILLED
-        return OrdStatus.NEW if self.is_accepted else OrdStatus.PENDING_NEW
+            return _PARTIALLY_FILLED
+        return _NEW if self.is_accepted else _PENDING_NEW
 
     @property
     def leaves_qty(self) -> Decimal:
-        return ZERO if self.done else max(self.order_qty - self.cum_qty, ZERO)
+        if self.done is not None or self.cum_qty > self.order_qty:
+            return ZERO
+        return self.order_qty - self.cum_qty
 
     @property
     def avg_px(self) -> Decimal | None:
@@ -130,7 +147,7 @@ class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def is_resting(self) -> bool:
         """True when the venue has said that it works and nobody asked to take it away."""
-        return self.done is None and self.is_accepted and not self.is_unknown and self.pending is not OrdStatus.PENDING_CANCEL
+        return self.done is None and self.is_accepted and not self.is_unknown and self.pending is not PENDING_CANCEL
 
     @property
     def is_protective(self) -> bool:
@@ -234,7 +251,7 @@ def accept(order: OrderState, *, at: datetime, order_id: str) -> None:
 
 def end(order: OrderState, exec_type: ExecType, *, at: datetime, text: str) -> None:
     """The order is over. What filled stays filled."""
-    order.done = OrdStatus.FILLED if order.cum_qty >= order.order_qty else _ENDS[exec_type]
+    order.done = FILLED if order.cum_qty >= order.order_qty else _ENDS[exec_type]
     order.done_at = at
     order.pending = order.pending_since = order.pending_qty = None
     order.is_unknown = False
@@ -289,8 +306,8 @@ def book(order: OrderState, *, exec_id: str, qty: Decimal, px: Decimal, at: date
     order.cum_cost += qty * px
     if order.done is None:
         accept(order, at=at, order_id=order_id)
-    if order.cum_qty >= order.order_qty and order.done is not OrdStatus.FILLED:
-        order.done = OrdStatus.FILLED
+    if order.cum_qty >= order.order_qty and order.done is not FILLED:
+        order.done = FILLED
         order.done_at = at
         order.pending = order.pending_since = order.pending_qty = None
         order.is_unknown = False

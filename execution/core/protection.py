@@ -6,24 +6,26 @@ to do follows from the bracket, its legs, its position and the timers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
 from execution.core.brackets import (
     NOTHING,
+    STOP,
+    TARGET,
     BracketState,
     BracketStatus,
+    Facts,
     Leg,
-    Legs,
     Plan,
-    Wanted,
     covered_qty,
     plan,
     status_of,
     wanted,
 )
 from execution.core.conditions import not_sendable
-from execution.core.orders import OrderState, Purpose
+from execution.core.orders import STOP_LOSS, OrderState, Purpose
 from execution.core.sending import Sent, book_of, cancel, send
 from execution.core.turn import Turn
 from risk.core.settings import NakedPolicy
@@ -38,63 +40,72 @@ CLOSE_RETRY_MS: Final = 1000
 #: cancels of one leg that the venue refused before its bracket counts as ORPHANED
 _STUCK_TRIES: Final = 3
 _DESK: Final = "bracket"
+_CLOSED: Final = BracketStatus.CLOSED
+_NAKED: Final = BracketStatus.NAKED
 
 
 def protect(turn: Turn) -> None:
     """Bring the protection of every bracket the event touched to what it should be now."""
     for bracket_id in list(turn.dirty):
         bracket = turn.state.brackets.get(bracket_id)
-        if bracket is not None and bracket.status is not BracketStatus.CLOSED:
+        if bracket is not None and bracket.status is not _CLOSED:
             _protect(turn, bracket)
     turn.dirty.clear()
 
 
-def legs_of(turn: Turn, bracket: BracketState, leg: Leg) -> list[OrderState]:
-    """The working legs of one kind, oldest first."""
-    ids = bracket.stop_ids if leg is Leg.STOP else bracket.target_ids
+def legs_of(turn: Turn, ids: Iterable[str]) -> list[OrderState]:
+    """The working ones of these legs, oldest first."""
     orders = turn.state.orders
     return [order for leg_id in ids if (order := orders.get(leg_id)) is not None and order.done is None]
 
 
 def _protect(turn: Turn, bracket: BracketState) -> None:
-    want = wanted(bracket)
-    stops, targets = legs_of(turn, bracket, Leg.STOP), legs_of(turn, bracket, Leg.TARGET)
-    if _arm(turn, bracket, Leg.STOP, plan(stops, want.stop_qty)):
-        stops = legs_of(turn, bracket, Leg.STOP)
-    if _arm(turn, bracket, Leg.TARGET, plan(targets, want.target_qty)):
-        targets = legs_of(turn, bracket, Leg.TARGET)
-    legs = Legs(stops, targets, covered_qty(stops), covered_qty(targets))
-    _watch_cover(turn, bracket, is_covered=legs.stop_qty >= want.stop_qty)
-    _conclude(turn, bracket, want, legs)
+    stop_qty, target_qty = wanted(bracket)
+    stops = _arm(turn, bracket, STOP, stop_qty)
+    targets = _arm(turn, bracket, TARGET, target_qty)
+    is_covered = covered_qty(stops) >= stop_qty
+    _watch_cover(turn, bracket, is_covered=is_covered)
+    entry = turn.state.orders.get(bracket.bracket_id)
+    facts = Facts(
+        is_open=bool(bracket.open_qty),
+        entry_works=entry is not None and entry.done is None,
+        exit_works=bool(turn.index.exits.get(bracket.symbol)),
+        has_legs=bool(stops or targets),
+        is_stuck=any(leg.tries >= _STUCK_TRIES for leg in (*stops, *targets)),
+        is_covered=is_covered,
+        is_targeted=covered_qty(targets) >= target_qty,
+    )
+    _conclude(turn, bracket, status_of(bracket, facts))
 
 
-def _arm(turn: Turn, bracket: BracketState, leg: Leg, difference: Plan) -> bool:
-    """Send one kind of leg's difference. True when an order was sent."""
+def _arm(turn: Turn, bracket: BracketState, leg: Leg, wanted_qty: Decimal) -> list[OrderState]:
+    """Send one kind of leg's difference. Returns the legs that work now or are on their way."""
+    ids = bracket.stop_ids if leg is STOP else bracket.target_ids
+    legs = legs_of(turn, ids)
+    difference = plan(legs, wanted_qty)
     if difference is NOTHING:
-        return False
+        return legs
     for order in difference.cancel:
         if order.tries == 0:
             cancel(turn, order, by=_DESK)
-    if not difference.send_qty or _must_wait(turn, bracket, leg, difference):
-        return False
-    ids = bracket.stop_ids if leg is Leg.STOP else bracket.target_ids
-    sent = _send_leg(turn, bracket, leg, difference.send_qty)
-    if isinstance(sent, Denied):  # nowhere to send: the link's return asks again
-        return False
-    ids.append(sent.order.cl_ord_id)
-    turn.touch_bracket(bracket)
-    return True
+    if difference.send_qty and not _must_wait(turn, bracket, leg, difference):
+        sent = _send_leg(turn, bracket, leg, difference.send_qty)
+        if isinstance(sent, Sent):  # else there is nowhere to send: the link's return asks again
+            ids.append(sent.order.cl_ord_id)
+            legs.append(sent.order)
+            turn.touch_bracket(bracket)
+    return legs
 
 
 def _must_wait(turn: Turn, bracket: BracketState, leg: Leg, difference: Plan) -> bool:
     """A refused leg waits for its retry; a growing one waits a moment for more fills to come along."""
     if _retry_timer(bracket, leg) in turn.state.timers:
         return True
-    tries = bracket.stop_tries if leg is Leg.STOP else bracket.target_tries
+    tries = bracket.stop_tries if leg is STOP else bracket.target_tries
     if tries > _retries(turn, bracket):
         return True
     if difference.is_growth:
-        timer = f"grow:{leg.value}:{bracket.bracket_id}"
+        timer = f"grow:{leg}:{bracket.bracket_id}"
         if turn.state.timers.get(timer) is None and not _has_waited(turn, bracket, leg):
             turn.wake(timer, ms=GROW_MS)
         return timer in turn.state.timers
@@ -103,12 +114,12 @@ def _must_wait(turn: Turn, bracket: BracketState, leg: Leg, difference: Plan) ->
 
 def _has_waited(turn: Turn, bracket: BracketState, leg: Leg) -> bool:
     """True in the turn in which the growth timer fired."""
-    return f"{leg.value}:{bracket.bracket_id}" in turn.grown
+    return f"{leg}:{bracket.bracket_id}" in turn.grown
 
 
 def _send_leg(turn: Turn, bracket: BracketState, leg: Leg, qty: Decimal) -> Sent | Denied:
     side, instrument = bracket.side.opposite, turn.instrument(bracket.symbol)
-    is_stop = leg is Leg.STOP
+    is_stop = leg is STOP
     price = bracket.stop_px if is_stop else bracket.target_px
     assert price is not None, "wanted() asks for no leg without a price"
     if instrument is not None:
@@ -139,17 +150,17 @@ def leg_refused(turn: Turn, order: OrderState) -> None:
     bracket = turn.state.brackets.get(order.bracket_id)
     if bracket is None or not bracket.open_qty:
         return
-    leg = Leg.STOP if order.purpose is Purpose.STOP_LOSS else Leg.TARGET
-    if leg is Leg.STOP:
+    leg = STOP if order.purpose is STOP_LOSS else TARGET
+    if leg is STOP:
         bracket.stop_tries += 1
     else:
         bracket.target_tries += 1
     turn.touch_bracket(bracket)
-    tries = bracket.stop_tries if leg is Leg.STOP else bracket.target_tries
+    tries = bracket.stop_tries if leg is STOP else bracket.target_tries
     turn.dirty[bracket.bracket_id] = None
     if tries <= _retries(turn, bracket):
         turn.wake(_retry_timer(bracket, leg), ms=LEG_RETRY_MS)
-    elif leg is Leg.TARGET:
+    elif leg is TARGET:
         _give_target_up(turn, bracket, order)
     else:
         _naked(turn, bracket, f"the venue refused the stop {tries} times: {order.text or order.ord_rej_reason}")
@@ -160,7 +171,7 @@ def leg_accepted(turn: Turn, order: OrderState) -> None:
     bracket = turn.state.brackets.get(order.bracket_id)
     if bracket is None:
         return
-    if order.purpose is Purpose.STOP_LOSS:
+    if order.purpose is STOP_LOSS:
         if bracket.naked_since is not None:
             bracket.naked_since = max(bracket.naked_since, order.created_at)
         if bracket.stop_tries:
@@ -241,7 +252,7 @@ def _naked(turn: Turn, bracket: BracketState, cause: str) -> None:
     )
     if is_kept:
         bracket.stop_tries = 0
-        turn.wake(_retry_timer(bracket, Leg.STOP), ms=CLOSE_RETRY_MS)
+        turn.wake(_retry_timer(bracket, STOP), ms=CLOSE_RETRY_MS)
     else:
         close_out(turn, bracket.symbol, bot=bracket.bot, side=bracket.side.opposite, qty=bracket.open_qty, purpose=Purpose.EXIT)
 
@@ -299,23 +310,14 @@ def overshot(turn: Turn, symbol: str) -> None:
 # --- what the bracket is now -----------------------------------------------------------------------------------------------
 
 
-def _conclude(turn: Turn, bracket: BracketState, want: Wanted, legs: Legs) -> None:
-    entry = turn.state.orders.get(bracket.bracket_id)
-    status = status_of(
-        bracket,
-        want,
-        legs,
-        entry_works=entry is not None and entry.done is None,
-        exit_works=bool(turn.index.exits.get(bracket.symbol)),
-        is_stuck=not bracket.open_qty and any(leg.tries >= _STUCK_TRIES for leg in (*legs.stops, *legs.targets)),
-    )
-    text = bracket.text if status is BracketStatus.NAKED else _text(bracket)
+def _conclude(turn: Turn, bracket: BracketState, status: BracketStatus) -> None:
+    text = bracket.text if status is _NAKED else _text(bracket)
     if status is bracket.status and text == bracket.text:
         return
     bracket.status, bracket.text = status, text
     turn.touch_bracket(bracket)
     turn.index.bracket_changed(bracket)
-    if status is BracketStatus.CLOSED:
+    if status is _CLOSED:
         _forget(turn, bracket)
     elif status is BracketStatus.ORPHANED:
         _orphaned(turn, bracket)
@@ -334,7 +336,7 @@ def _forget(turn: Turn, bracket: BracketState) -> None:
     """A closed bracket leaves no timer and no alarm behind."""
     bracket.naked_since = None
     bracket.is_naked = False
-    for timer in (_naked_timer(bracket), _retry_timer(bracket, Leg.STOP), _retry_timer(bracket, Leg.TARGET)):
+    for timer in (_naked_timer(bracket), _retry_timer(bracket, STOP), _retry_timer(bracket, TARGET)):
         turn.sleep(timer)
     for alarm in ("naked", "target", "nostop", "orphan"):
         turn.clear_alarm(f"{alarm}:{bracket.bracket_id}")
@@ -362,7 +364,7 @@ def _naked_after_ms(turn: Turn, bracket: BracketState) -> int:
 
 
 def _retry_timer(bracket: BracketState, leg: Leg) -> str:
-    return f"leg:{leg.value}:{bracket.bracket_id}"
+    return f"leg:{leg}:{bracket.bracket_id}"
 
 
 def _naked_timer(bracket: BracketState) -> str:

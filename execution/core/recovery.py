@@ -17,6 +17,7 @@ from typing import Final
 
 from execution.core import conditions, kills
 from execution.core.controls import BotStatus
+from execution.core.foreign import book_foreign, report_of
 from execution.core.messages import (
     AnswerCommand,
     CommandKind,
@@ -31,15 +32,8 @@ from execution.core.messages import (
     WakeAt,
 )
 from execution.core.orders import OrderState, OrdStatus
-from execution.core.reports import (
-    backoff_ms,
-    book_foreign,
-    conclude,
-    query_timer,
-    report_of,
-    tell,
-)
-from execution.core.sending import ANSWERS, cancel, cancel_request, query
+from execution.core.reports import conclude, tell
+from execution.core.sending import ANSWERS, backoff_ms, cancel, cancel_request, query, query_timer
 from execution.core.turn import Turn
 from risk.core.units import ZERO
 from risk.core.verdict import Capability

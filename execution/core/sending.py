@@ -189,3 +189,25 @@ def _watch_for_answer(turn: Turn) -> None:
     """One timer for all requests: what was not answered in time is asked about."""
     if ANSWERS not in turn.state.timers:
         turn.wake(ANSWERS, ms=turn.timing.send_timeout_ms)
+
+
+# --- asking again ------------------------------------------------------------------------------------------------------------
+
+#: the first pause before an unanswered order is asked about; doubled each time
+_QUERY_MS: Final = 100
+_QUERY_MS_MAX: Final = 30_000
+
+
+def query_timer(order: OrderState) -> str:
+    return f"query:{order.cl_ord_id}"
+
+
+def cancel_timer(order: OrderState) -> str:
+    return f"cancel:{order.cl_ord_id}"
+
+
+def backoff_ms(order: OrderState) -> int:
+    """100 ms doubled with each try, at most 30 s, spread by the id so that a thousand orders do not ask at once."""
+    pause = min(_QUERY_MS << min(order.tries, 16), _QUERY_MS_MAX)
+    spread = (sum(order.cl_ord_id.encode()) + 17 * order.tries) % 64
+    return pause + pause * spread // 256

@@ -17,7 +17,7 @@ import msgspec
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.controls import AlarmState, BotState, BotStatus, SymbolState
 from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, WakeAt
-from execution.core.orders import OrderState, Purpose
+from execution.core.orders import EXITS, OrderState
 from execution.core.positions import PositionState
 from execution.core.state import DeskState
 from risk.core.book import EXTERNAL, Exposure
@@ -30,7 +30,6 @@ from risk.core.verdict import Capability
 ENCODER: Final = msgspec.msgpack.Encoder()
 _NO_SETTINGS: Final = Effective(RiskSettings(), dict.fromkeys(RiskSettings.__struct_fields__, "unset"))
 _DEFAULT_TIMING: Final = Timing()
-_EXITS: Final = (Purpose.EXIT, Purpose.OVERSHOOT)
 
 
 class Index:
@@ -52,7 +51,7 @@ class Index:
         for order in state.orders.values():
             if order.done is None:
                 self.orders.setdefault(order.symbol, {})[order.cl_ord_id] = order
-                if order.purpose in _EXITS:
+                if order.purpose in EXITS:
                     self.exits.setdefault(order.symbol, {})[order.cl_ord_id] = order
         for bracket in state.brackets.values():
             if bracket.status is not BracketStatus.CLOSED:
@@ -77,7 +76,7 @@ class Index:
         else:
             working.pop(order.cl_ord_id, None)
         self._stale.add(order.symbol)
-        if order.purpose in _EXITS:
+        if order.purpose in EXITS:
             self._exit_changed(order)
 
     def _exit_changed(self, order: OrderState) -> None:
@@ -96,10 +95,10 @@ class Index:
 
     def bracket_changed(self, bracket: BracketState) -> None:
         found = self.brackets.setdefault(bracket.symbol, {})
-        if bracket.status is not BracketStatus.CLOSED:
-            found[bracket.bracket_id] = bracket
-        else:
+        if bracket.status is BracketStatus.CLOSED:
             found.pop(bracket.bracket_id, None)
+        else:
+            found[bracket.bracket_id] = bracket
 
     def position_changed(self, symbol: str) -> None:
         self._stale.add(symbol)
@@ -250,7 +249,7 @@ class Turn:
         self.index.order_changed(order)
         if order.bracket_id:
             self.dirty[order.bracket_id] = None
-        elif order.purpose in _EXITS:
+        elif order.purpose in EXITS:
             self.protect_symbol(order.symbol)
 
     def protect_symbol(self, symbol: str) -> None:
@@ -272,7 +271,8 @@ class Turn:
 
     def touch_bracket(self, bracket: BracketState) -> None:
         bracket.updated_at = self.at
-        self.touch("bracket", bracket.bracket_id, bracket)
+        self.changed["bracket", bracket.bracket_id] = bracket
+        self.is_changed = True
 
     def touch_account(self) -> None:
         self.touch("account", self.state.account.account, self.state.account)

@@ -1,0 +1,187 @@
+"""Fills: the only place where a position or the account's money changes.
+
+One fill is booked in one event everywhere at once: on its order, the position, the cash, the symbol's session and breaker, and the
+bracket that must protect what it opened or no longer protects what it closed.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from execution.core import orders, pnl
+from execution.core.brackets import BracketState, BracketStatus
+from execution.core.halts import latch
+from execution.core.messages import Reported
+from execution.core.orders import ENTRY, LEGS, OrderState
+from execution.core.pnl import Booked
+from execution.core.positions import FillState, PositionState
+from execution.core.protection import leg_accepted, overshot
+from execution.core.sending import query_timer
+from execution.core.turn import Turn
+from risk.core import circuit_breaker, session_pnl
+from risk.core.book import EXTERNAL
+from risk.core.units import ZERO, Scope, ScopeKind, Side
+from risk.core.verdict import HaltCause, HaltMode
+from risk.core.wording import number
+
+
+def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> None:
+    """Book a fill: on the order, the position, the account, the symbol's session and breaker, and the bracket."""
+    was_accepted, was_first = order.is_accepted, not order.cum_qty
+    excess = orders.book(order, exec_id=exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id)
+    position = turn.position(order.symbol, bot=order.bot)
+    if not position.qty:
+        position.bot = order.bot
+    if position.mark is None:
+        position.mark, position.marked_at = report.last_px, turn.at
+    booked = pnl.apply_fill(position, side=order.side, qty=report.last_qty, px=report.last_px, at=turn.at)
+    if order.purpose is ENTRY and was_first and position.qty:
+        position.entries += 1
+    fee = _charge(turn, order, position, report)
+    _book_cash(turn, position, report, booked, side=order.side, fee=fee)
+    _book_risk(turn, order, booked, fee)
+    _publish_fill(turn, order, report, exec_id, booked)
+    turn.touch("position", order.symbol, position)
+    turn.index.position_changed(order.symbol)
+    turn.touch_order(order)
+    if order.done is not None:
+        turn.sleep(query_timer(order))
+    if order.purpose in LEGS and not was_accepted:
+        leg_accepted(turn, order)
+    _book_brackets(turn, order, position, report.last_qty)
+    if excess:
+        _overfilled(turn, order, excess)
+    if order.purpose is not ENTRY and booked.opened_qty:
+        position.bot = EXTERNAL
+        overshot(turn, order.symbol)
+    elif f"overshoot:{order.symbol}" in turn.state.alarms:
+        overshot(turn, order.symbol)
+
+
+def _charge(turn: Turn, order: OrderState, position: PositionState, report: Reported) -> Decimal:
+    """The fee in the account's currency. One in another currency is kept apart, and said."""
+    settings, account = turn.state.settings, turn.state.account
+    if not report.fee:
+        return ZERO
+    if settings is not None and report.fee_currency not in ("", settings.currency):
+        account.fees_other[report.fee_currency] = account.fees_other.get(report.fee_currency, ZERO) + report.fee
+        turn.alarm(
+            f"fees:{report.fee_currency}",
+            priority=3,
+            title=f"Fees in {report.fee_currency} are not in the results",
+            cause=f"The venue charges in {report.fee_currency}, the account counts in {settings.currency}.",
+            consequence="They are kept apart and shown apart; equity does not know them.",
+            to_do="Pay fees in the account's currency at the venue, if it lets you.",
+        )
+        return ZERO
+    order.fees += report.fee
+    position.fees += report.fee
+    account.fees += report.fee
+    return report.fee
+
+
+def _book_cash(turn: Turn, position: PositionState, report: Reported, booked: Booked, *, side: Side, fee: Decimal) -> None:
+    account = turn.state.account
+    account.realised += booked.realised
+    account.cash -= fee
+    account.cash += pnl.cash_moved(
+        turn.instrument(position.symbol),
+        booked,
+        side=side,
+        qty=report.last_qty,
+        px=report.last_px,
+        contract_value=position.contract_value,
+    )
+    turn.is_money_moved = True
+    turn.touch_account()
+
+
+def _book_risk(turn: Turn, order: OrderState, booked: Booked, fee: Decimal) -> None:
+    """Feed the symbol's session and breaker. The session rolls first, so a late fill belongs to the session it is booked in."""
+    held, settings = turn.symbol(order.symbol), turn.state.settings
+    values = turn.index.effective(turn.index.owner(order.symbol), order.symbol).values
+    boundaries = settings.sessions.get(order.symbol, ()) if settings else ()
+    session_pnl.roll(held.session, at=turn.at, boundaries=boundaries)
+    if not booked.closed_qty:
+        session_pnl.record_fee(held.session, fee=fee, limit=values.session_loss_limit)
+    elif session_pnl.record_close(held.session, gross=booked.realised, fee=fee, limit=values.session_loss_limit):
+        circuit_breaker.record_loss(
+            held.breaker,
+            at=turn.at,
+            limit=values.breaker_losses,
+            window_s=values.breaker_window_s,
+            cooldown_s=values.breaker_cooldown_s,
+        )
+    turn.touch("symbol", order.symbol, held)
+
+
+def _publish_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str, booked: Booked) -> None:
+    fill = FillState(
+        exec_id=exec_id,
+        cl_ord_id=order.cl_ord_id,
+        order_id=order.order_id,
+        bot=order.bot,
+        symbol=order.symbol,
+        side=order.side,
+        last_qty=report.last_qty,
+        last_px=report.last_px,
+        fee=report.fee,
+        fee_currency=report.fee_currency,
+        liquidity=report.liquidity,
+        realised=booked.realised,
+        at=turn.at,
+        transact_at=report.transact_at,
+    )
+    turn.touch("fill", f"{order.cl_ord_id}:{exec_id}", fill)
+
+
+def _book_brackets(turn: Turn, order: OrderState, position: PositionState, qty: Decimal) -> None:
+    """Move what each bracket must protect: its entry adds, its legs take, other exits take from the oldest."""
+    bracket = turn.state.brackets.get(order.bracket_id or order.cl_ord_id)
+    if bracket is not None:
+        if order.purpose is ENTRY:
+            bracket.entry_qty += qty
+            bracket.open_qty += qty
+            reopen(turn, bracket)
+        else:
+            bracket.open_qty = max(bracket.open_qty - qty, ZERO)
+        turn.touch_bracket(bracket)
+    fit_brackets(turn, order.symbol, position)
+
+
+def fit_brackets(turn: Turn, symbol: str, position: PositionState) -> None:
+    """No bracket protects what is not there: what exits took is taken from the oldest, the other side of zero from all."""
+    side = Side.BUY if position.qty > 0 else Side.SELL
+    room = abs(position.qty)
+    for bracket in reversed(turn.index.brackets_of(symbol)):
+        open_qty = min(bracket.open_qty, room) if bracket.side is side else ZERO
+        room -= open_qty
+        if open_qty != bracket.open_qty:
+            bracket.open_qty = open_qty
+            turn.touch_bracket(bracket)
+            turn.dirty[bracket.bracket_id] = None
+
+
+def _overfilled(turn: Turn, order: OrderState, excess: Decimal) -> None:
+    reason = f"{number(excess)} {order.symbol} more filled than was ordered ({order.cl_ord_id})."
+    scope = Scope(ScopeKind.INSTRUMENT, order.symbol)
+    if not any(halt.cause is HaltCause.OVERFILL and halt.scope == scope for halt in turn.state.halts.values()):
+        latch(turn, scope, HaltMode.REDUCE_ONLY, HaltCause.OVERFILL, reason)
+    turn.alarm(
+        f"overfill:{order.cl_ord_id}",
+        priority=1,
+        title=f"An order of {order.symbol} overfilled",
+        cause=reason,
+        consequence="It is booked and protected; the symbol is reduce-only until a person clears it.",
+        to_do="Compare the order's fills with the venue's own page.",
+        bot=order.bot,
+        symbol=order.symbol,
+    )
+
+
+def reopen(turn: Turn, bracket: BracketState | None) -> None:
+    """A bracket we were done with has an order again."""
+    if bracket is not None and bracket.status is BracketStatus.CLOSED:
+        bracket.status = BracketStatus.CLOSING
+        turn.index.bracket_changed(bracket)
+        turn.touch_bracket(bracket)

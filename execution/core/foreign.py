@@ -1,0 +1,107 @@
+"""Words about orders nobody here knows: kept for a while, then what they filled belongs to EXTERNAL.
+
+A report may overtake the order it speaks of, so it waits; a venue that trades by itself (a liquidation, a person at its own page)
+moves our position all the same, so it is booked.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from execution.core.fills import book_fill
+from execution.core.messages import ExecType, Reported, VenueFill
+from execution.core.orders import OrderState, Purpose
+from execution.core.state import Parked
+from execution.core.turn import Turn
+from risk.core.book import EXTERNAL
+from risk.core.units import ZERO, OrdType, Side, TimeInForce
+from risk.core.verdict import OrderClass
+from risk.core.wording import number
+
+_PARKED_MAX: Final = 1000
+
+
+def park(turn: Turn, report: Reported) -> None:
+    """Keep a report for a while: its order may be on its way to us."""
+    if report.exec_id and any(parked.report.exec_id == report.exec_id for parked in turn.state.parked):
+        return
+    turn.state.parked.append(Parked(report, turn.at + timedelta(milliseconds=turn.timing.park_ms)))
+    del turn.state.parked[:-_PARKED_MAX]
+    turn.is_changed = True
+    turn.wake(f"park:{report.cl_ord_id}", ms=turn.timing.park_ms)
+
+
+def parked_due(turn: Turn, cl_ord_id: str) -> None:
+    """The wait is over: what is still nobody's belongs to EXTERNAL."""
+    due = [parked.report for parked in turn.state.parked if parked.report.cl_ord_id == cl_ord_id]
+    turn.state.parked = [parked for parked in turn.state.parked if parked.report.cl_ord_id != cl_ord_id]
+    turn.is_changed = True
+    for report in due:
+        if report.exec_type is ExecType.TRADE and report.symbol and report.side is not None:
+            book_foreign(turn, report)
+
+
+def book_foreign(turn: Turn, report: Reported) -> None:
+    """Book a fill of an order that is not ours: it moved our position all the same."""
+    assert report.side is not None, "a fill without a side cannot be booked"
+    order = turn.state.orders.get(report.cl_ord_id) or _foreign_order(turn, report, report.side)
+    exec_id = report.exec_id or f"cum:{order.cl_ord_id}:{report.cum_qty}"
+    if exec_id in order.exec_ids:
+        return
+    order.order_qty += report.last_qty
+    book_fill(turn, order, report, exec_id)
+    position = turn.state.positions[report.symbol]
+    if position.qty:
+        position.bot = EXTERNAL
+    turn.alarm(
+        f"foreign:{report.symbol}",
+        priority=2,
+        title=f"A foreign fill of {report.symbol}",
+        cause=f"{report.side.value} {number(report.last_qty)} at {number(report.last_px)} for an order this desk did not send.",
+        consequence=f"It is booked to {EXTERNAL}; while it holds the symbol, the symbol only reduces and has no stop from us.",
+        to_do="Close it, or find out who traded on this account.",
+        symbol=report.symbol,
+    )
+
+
+def _foreign_order(turn: Turn, report: Reported, side: Side) -> OrderState:
+    cl_ord_id = report.cl_ord_id[:18] or f"x{report.order_id[:17]}"
+    found = turn.state.orders.get(cl_ord_id)
+    if found is None:
+        found = turn.state.orders[cl_ord_id] = OrderState(
+            cl_ord_id=cl_ord_id,
+            bot=EXTERNAL,
+            symbol=report.symbol,
+            side=side,
+            ord_type=OrdType.MARKET,
+            time_in_force=TimeInForce.GTC,
+            order_class=OrderClass.EXIT,
+            purpose=Purpose.ENTRY,
+            order_qty=ZERO,
+            created_at=turn.at,
+            updated_at=turn.at,
+            order_id=report.order_id,
+            is_accepted=True,
+            text="not sent by this desk",
+        )
+    return found
+
+
+def report_of(fill: VenueFill, *, at: datetime) -> Reported:
+    """A fill of the venue's history as the report that its stream would have brought."""
+    return Reported(
+        at=at,
+        cl_ord_id=fill.cl_ord_id,
+        exec_type=ExecType.TRADE,
+        order_id=fill.order_id,
+        exec_id=fill.exec_id,
+        symbol=fill.symbol,
+        side=fill.side,
+        last_qty=fill.last_qty,
+        last_px=fill.last_px,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        liquidity=fill.liquidity,
+        transact_at=fill.transact_at,
+    )
