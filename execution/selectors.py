@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet, Subquery, Sum
 
 from execution.core.controls import BotStatus
 from execution.core.messages import CommandKind, CommandStatus
@@ -40,6 +40,8 @@ from risk.models import Halt, Instrument
 METER_WARN_PCT = Decimal(80)
 #: an order asked for longer than this without an answer is stuck
 STUCK_AFTER = timedelta(seconds=5)
+#: denials are counted among so many newest signals
+DENIALS_AMONG = 2000
 #: what a command's row may still become
 UNFINISHED = (CommandStatus.PENDING, CommandStatus.RUNNING)
 
@@ -130,6 +132,8 @@ class Overview:
     engines: list[Engine]
     commands: list[Command]
     instruments: dict[str, Instrument] = field(default_factory=dict)
+    #: bot code → its denials among the newest signals, and the time of its last signal of any kind
+    denials: dict[str, tuple[int, datetime]] = field(default_factory=dict)
 
     @cached_property
     def accounts_by_id(self) -> dict[int, Account]:
@@ -340,7 +344,7 @@ def is_stuck(order: Order, *, at: datetime) -> bool:
 
 
 def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Overview:
-    """Everything open or working on `accounts` (all enabled ones when None), in twelve queries whatever their number."""
+    """Everything open or working on `accounts` (all enabled ones when None), in thirteen queries whatever their number."""
     chosen = Account.objects.filter(is_enabled=True) if accounts is None else accounts
     rows = list(chosen.select_related("state", "limits", "lease").order_by("code"))
     ids = [account.pk for account in rows]
@@ -362,7 +366,16 @@ def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Over
         engines=list(Engine.objects.filter(seen_at__gt=at - timedelta(days=1)).order_by("started_at")),
         commands=list(_commands_that_matter(ids, halts)),
         instruments={i.symbol: i for i in Instrument.objects.all()},
+        denials=_denials_newest(ids),
     )
+
+
+def _denials_newest(account_ids: Collection[int]) -> dict[str, tuple[int, datetime]]:
+    """Denials are told by signals only: a denied decision changes no bot. Only the newest are counted, so that it costs the same forever."""
+    newest = Signal.objects.order_by("-id").values("id")[:1]
+    rows = Signal.objects.filter(account__in=account_ids, id__gt=Subquery(newest) - DENIALS_AMONG).exclude(reason="")
+    found = rows.order_by().values_list("bot").annotate(Sum("repeats"), Max("last_at"))
+    return {bot: (count, last_at) for bot, count, last_at in found}
 
 
 def _commands_that_matter(account_ids: Iterable[int], halts: Iterable[Halt]) -> QuerySet[Command]:

@@ -85,6 +85,7 @@ let opener = null;
 
 desk.openDialog = (dialog) => {
   if (!dialog.open) dialog.showModal();
+  desk.tick();
   const fire = dialog.querySelector(".fire");
   if (fire && !fire.dataset.ready) {
     // a double click that opened the dialog must not fire it

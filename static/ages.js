@@ -31,7 +31,7 @@ desk.count = (root) => {
   const strip = document.getElementById("strip");
   new ResizeObserver(() => document.documentElement.style.setProperty("--strip", `${strip.offsetHeight}px`)).observe(strip);
   desk.skew = Number(document.getElementById("live").dataset.seen) - Date.now();
-  const tick = () => {
+  desk.tick = () => {
     clock.textContent = `${new Date(desk.now()).toISOString().slice(11, 19)} UTC`;
     desk.count(document);
     for (const button of document.querySelectorAll("[data-ready]")) {
@@ -42,6 +42,6 @@ desk.count = (root) => {
       if (left <= 0) delete button.dataset.ready;
     }
   };
-  tick();
-  setInterval(tick, 1000);
+  desk.tick();
+  setInterval(desk.tick, 1000);
 })();

@@ -308,7 +308,12 @@ def signal(
         for gate, observed, limit, level, detail in GATES
     ]
     text = "Gross exposure would reach 146,138; the limit is 140,000. Up to 0.004 would pass." if reason else ""
-    last = {"gate": "account", "is_passed": not reason, "observed": "146,138" if reason else "48,611", "limit": "140,000"}
+    last: dict[str, bool | str | None] = {
+        "gate": "account",
+        "is_passed": not reason,
+        "observed": "146,138" if reason else "48,611",
+        "limit": "140,000",
+    }
     checks.append(
         {**last, "level": "account limits", "detail": text or "gross exposure 48,611 of 140,000", "reason": reason or None}
     )

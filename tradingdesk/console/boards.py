@@ -16,7 +16,8 @@ from execution import selectors
 from execution.models import Account, Bracket, Order, Position, Signal
 from execution.selectors import Overview
 from tradingdesk.console.access import Rights
-from tradingdesk.console.columns import BRACKETS, FLEET, ORDERS, POSITIONS, SIGNALS, Context, Table
+from tradingdesk.console.cells import Context
+from tradingdesk.console.columns import BRACKETS, FLEET, ORDERS, POSITIONS, SIGNALS, Table
 from tradingdesk.console.page import DESK_PIECES, STRIP_PIECES, desk_context, fleet_sorted, pieces, strip_context
 
 #: rows a list shows, as its page does
@@ -70,7 +71,7 @@ class Touched:
 Keys = dict[tuple[int, str], set[str]]
 
 
-def touched_read(look: Overview, keys: Keys) -> Touched:
+def touched_read(keys: Keys) -> Touched:
     """The changed rows, by key, in one query a kind."""
     accounts = {account_id for account_id, _ in keys}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -16,12 +16,18 @@ from execution.models import Bot, Bracket, Order, Position, Signal
 from execution.selectors import Overview, is_resting, is_stuck
 from risk.core.units import ZERO, OrdType
 from tradingdesk.console import strip
+from tradingdesk.console.access import Rights
 from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, money, signed, span, words
 
-if TYPE_CHECKING:
-    from tradingdesk.console.columns import Context
-
 Html = SafeString | str
+
+
+class Context(NamedTuple):
+    """What a cell may look at besides its row."""
+
+    look: Overview
+    rights: Rights
+
 
 #: OrdStatus → the word and the chip's class. "asked" chips are dashed: nobody has confirmed them
 ORDER_WORDS: Final = {
@@ -191,13 +197,14 @@ def bot_placed(bot: Bot, context: Context) -> Html:
 
 
 def bot_denied(bot: Bot, context: Context) -> Html:
-    state = getattr(bot, "state", None)
-    return f"{state.denied:,}" if state else "0"
+    return f"{context.look.denials[bot.code][0]:,}" if bot.code in context.look.denials else "0"
 
 
 def bot_last_signal(bot: Bot, context: Context) -> Html:
     state = getattr(bot, "state", None)
-    return age(state.last_signal_at if state else None, context.look.at)
+    denied_at = context.look.denials[bot.code][1] if bot.code in context.look.denials else None
+    times = [at for at in (denied_at, state.last_signal_at if state else None) if at is not None]
+    return age(max(times, default=None), context.look.at)
 
 
 def bot_acts(bot: Bot, context: Context) -> Html:
@@ -450,8 +457,9 @@ def position_acts(row: Position, context: Context) -> Html:
 
 def notional(position: Position) -> Decimal:
     """|quantity| × mark (or average) × contract value."""
-    price = position.mark if position.mark is not None else position.avg_px or ZERO
-    return abs(position.qty) * price * position.contract_value
+    price: Decimal = position.mark if position.mark is not None else position.avg_px or ZERO
+    worth: Decimal = abs(position.qty) * price * position.contract_value
+    return worth
 
 
 def about(position: Position) -> str:

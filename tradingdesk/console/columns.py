@@ -13,17 +13,8 @@ from typing import Any, NamedTuple
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from execution.selectors import Overview
 from tradingdesk.console import cells
-from tradingdesk.console.access import Rights
-
-
-class Context(NamedTuple):
-    """What a cell may look at besides its row."""
-
-    look: Overview
-    rights: Rights
-
+from tradingdesk.console.cells import Context
 
 Cell = Callable[[Any, Context], SafeString | str]
 

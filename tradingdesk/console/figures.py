@@ -160,4 +160,5 @@ def took(start: datetime, end: datetime) -> str:
 @register.filter
 def day_pnl(state: AccountState) -> Decimal:
     """Equity against the day's opening."""
-    return state.equity - state.day_start_equity
+    pnl: Decimal = state.equity - state.day_start_equity
+    return pnl

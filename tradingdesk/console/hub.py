@@ -31,7 +31,7 @@ from redis.exceptions import RedisError
 from execution import selectors
 from execution.selectors import Overview
 from tradingdesk.console.access import accounts_of, rights_of
-from tradingdesk.console.boards import Audience, Board, Keys, Topic, Touched, accounts_by_code, look_patched, touched_read
+from tradingdesk.console.boards import Audience, Board, Keys, Topic, accounts_by_code, look_patched, touched_read
 from tradingdesk.console.views.bots import levels
 from tradingdesk.people.models import User
 
@@ -57,6 +57,8 @@ CATCH_UP_S: Final = 30.0
 CATCH_UP_CELLS: Final = 800
 #: a board nobody looks at is kept this long, so that moving between pages finds it warm
 IDLE_S: Final = 60.0
+#: how long a page goes on saying that it is slow after rows moved unheard
+SLOW_S: Final = 5.0
 #: clocks of two machines, and a transaction between reading and writing
 _MARGIN_S: Final = 1.5
 
@@ -156,8 +158,10 @@ class Hub:
         self._quotes: dict[tuple[int, str], list[Any]] = {}
         self._wants_refresh = False
         self._wake = asyncio.Event()
-        #: account → seq heard on the layer and seq seen in the rows
+        #: account → seq heard on the layer, and seq in the rows at the last look
         self._heard_seq: dict[int, int] = {}
+        self._row_seq: dict[int, int] = {}
+        self._slow_until = 0.0
         self._is_layer_up = False
         self._is_once_a_second = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -218,6 +222,8 @@ class Hub:
     def _load(self, board: Board) -> None:
         look = self._look or selectors.overview(at=timezone.now())
         self._look = look
+        if not self._row_seq:
+            self._remember_seq(look)
         board.refresh(look, time.time())
 
     # --- hearing -------------------------------------------------------------------------------------------------------
@@ -304,28 +310,33 @@ class Hub:
         at = time.time()
         found: dict[tuple[Topic, Audience], list[str]] = {key: [] for key in self.boards}
         keyed = {key: keys for key, keys in pending.items() if key[1] in _KEYED}
-        touched = touched_read(self._look, keyed) if keyed and self._look else Touched()
         if is_due or self._look is None:
             self._look = _priced(selectors.overview(at=timezone.now()), quotes)
             for key, board in list(self.boards.items()):
                 found[key] = board.refresh(self._look, at)
             self._is_once_a_second = self._missed()
         elif keyed:
+            touched = touched_read(keyed)
             self._look = _priced(look_patched(self._look, touched), quotes)
-        if keyed and self._look:
             self._look.at = timezone.now()
             for key, board in list(self.boards.items()):
-                found[key] += board.changed(self._look, touched, at)
+                found[key] = board.changed(self._look, touched, at)
         return found
 
     def _missed(self) -> bool:
         """True when rows moved on without a message: the layer is away or the engine cannot reach it."""
         if self._look is None:
             return False
-        behind = [pk for pk, state in self._look.states.items() if state.seq > self._heard_seq.get(pk, state.seq) + 1]
-        for pk, state in self._look.states.items():
-            self._heard_seq[pk] = max(state.seq, self._heard_seq.get(pk, 0))
-        return not self._is_layer_up or bool(behind)
+        if any(self._heard_seq.get(pk, seq) < seq for pk, seq in self._row_seq.items()):
+            self._slow_until = time.monotonic() + SLOW_S
+        self._remember_seq(self._look)
+        return not self._is_layer_up or time.monotonic() < self._slow_until
+
+    def _remember_seq(self, look: Overview) -> None:
+        """What the rows say now has to be heard by the next look; what is there at the first look counts as heard."""
+        for pk, state in look.states.items():
+            self._heard_seq[pk] = max(self._heard_seq.get(pk, state.seq), self._row_seq.get(pk, 0))
+        self._row_seq = {pk: state.seq for pk, state in look.states.items()}
 
     def _tell_charts(self, pending: Keys, quotes: dict[tuple[int, str], list[Any]], bars: list[tuple[int, list[Any]]]) -> None:
         look = self._look

@@ -18,13 +18,13 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from execution import selectors
-from execution.models import Position
+from execution.models import Order, Position
 from execution.selectors import Overview
-from risk.core.units import ZERO, ScopeKind
+from risk.core.units import ZERO, Scope, ScopeKind
 from tradingdesk.console import access, strip
 from tradingdesk.console.access import Rights
-from tradingdesk.console.cells import notional
-from tradingdesk.console.columns import FLEET, Context, Table
+from tradingdesk.console.cells import Context, notional
+from tradingdesk.console.columns import FLEET, Table
 
 #: pieces of the strip: element id → partial; every page has them
 STRIP_PIECES: Final = {
@@ -160,28 +160,15 @@ def kill_scopes(look: Overview) -> dict[str, list[str]]:
 def kill_counts(look: Overview) -> dict[str, dict[str, Any]]:
     """Scope → what a kill there would meet: entries, legs, positions, their worth, and the environment."""
     codes = {a.pk: a.code for a in look.accounts}
-    found: dict[str, dict[str, Any]] = {}
-    scopes = [("FIRM", "")] + [(kind, key) for kind, keys in kill_scopes(look).items() for key in keys]
-    for kind, key in scopes:
-        match kind:
-            case ScopeKind.FIRM:
-                pick = _everything
-            case ScopeKind.ACCOUNT:
-                pick = lambda row, key=key: codes[row.account_id] == key  # noqa: E731
-            case ScopeKind.BOT:
-                pick = lambda row, key=key: row.bot == key  # noqa: E731
-            case _:
-                pick = lambda row, key=key: row.symbol == key  # noqa: E731
-        found[f"{kind}:{key}"] = _counted(look, pick)
-    return found
+    scopes = [(ScopeKind.FIRM, "")] + [(ScopeKind(kind), key) for kind, keys in kill_scopes(look).items() for key in keys]
+    return {f"{kind}:{key}": _counted(look, Scope(kind, key), codes) for kind, key in scopes}
 
 
-def _everything(row: Any) -> bool:
-    return True
+def _counted(look: Overview, scope: Scope, codes: dict[int, str]) -> dict[str, Any]:
+    def pick(row: Order | Position) -> bool:
+        return scope.covers(account=codes[row.account_id], bot=row.bot, symbol=row.symbol)
 
-
-def _counted(look: Overview, pick: Any) -> dict[str, Any]:
-    positions: list[Position] = [p for p in look.positions if pick(p)]
+    positions = [p for p in look.positions if pick(p)]
     return {
         "entries": sum(1 for o in look.entries if pick(o)),
         "legs": sum(1 for o in look.legs if pick(o)),

@@ -11,6 +11,7 @@ app_name = "console"
 
 urlpatterns = [
     path("", desk.desk, name="desk"),
+    path("tour/", desk.tour_shown, name="tour"),
     path("tour/dismiss/", desk.tour_dismiss, name="tour-dismiss"),
     path("theme/", desk.theme, name="theme"),
     path("signals/", lists.signals, name="signals"),

@@ -13,7 +13,8 @@ from execution import selectors
 from execution.models import Bar, Bot, Fill, Signal
 from execution.selectors import Overview
 from tradingdesk.console import access, explain, strip
-from tradingdesk.console.columns import BRACKETS, FLEET, ORDERS, SIGNALS, Context, heads
+from tradingdesk.console.cells import Context
+from tradingdesk.console.columns import BRACKETS, FLEET, ORDERS, SIGNALS, heads
 from tradingdesk.console.page import fleet_html, fleet_told, look_of, page, rows_html
 
 #: candles on a chart

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from execution import selectors
+from execution.selectors import Overview
 from tradingdesk.console import access, tour
 from tradingdesk.console.columns import FLEET, SIGNALS, heads
 from tradingdesk.console.page import desk_context, fleet_html, look_of, page, rows_html
@@ -35,8 +38,19 @@ def desk(request: HttpRequest) -> HttpResponse:
         signal_rows=rows_html(SIGNALS, signals, look, rights),
         fleet=FLEET,
         signals=SIGNALS,
-        steps=tour.steps(user, look),
+        **tour_context(user, look),
     )
+
+
+def tour_context(user: User, look: Overview) -> dict[str, Any]:
+    steps = tour.steps(user, look)
+    return {"steps": steps, "toured": all(step.is_done for step in steps)}
+
+
+@require_GET
+def tour_shown(request: HttpRequest) -> HttpResponse:
+    """The "Try this" panel again, with what the desk has seen since."""
+    return render(request, "console/desk.html#tour", tour_context(access.user_of(request), look_of(request)))
 
 
 @require_POST

@@ -16,7 +16,8 @@ from execution.core.orders import OrdStatus
 from execution.models import Order, Signal
 from execution.selectors import Overview
 from tradingdesk.console import access, explain, tour
-from tradingdesk.console.columns import BRACKETS, ORDERS, POSITIONS, SIGNALS, Context, Table, heads
+from tradingdesk.console.cells import Context
+from tradingdesk.console.columns import BRACKETS, ORDERS, POSITIONS, SIGNALS, Table, heads
 from tradingdesk.console.page import look_of, page, rows_html
 
 #: rows a list shows; filters reach the rest
