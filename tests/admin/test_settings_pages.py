@@ -195,7 +195,7 @@ def test_it_lists_and_shows_what_has_no_limit(profile: RiskProfile, account: Acc
 
 @pytest.mark.parametrize("name", ["alice", "charlie"])
 @pytest.mark.parametrize("path", ["/admin/", "/admin/risk/riskprofile/"])
-def test_only_staff_enters(path: str, name: str, alice: User, charlie: User, client: Client) -> None:
+def test_it_lets_only_staff_in(path: str, name: str, alice: User, charlie: User, client: Client) -> None:
     client.force_login({"alice": alice, "charlie": charlie}[name])
     assert client.get(path).status_code in {302, 403}
 

@@ -19,6 +19,8 @@ from risk.models import AuditEntry, Instrument, SettingsVersion
 from risk.services import Refused
 from tests.control.conftest import account_row, bot_row, profile_row
 
+pytestmark = pytest.mark.db
+
 D = Decimal
 
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from risk import audit
 from risk.models import AuditEntry
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def entries(count: int) -> None:

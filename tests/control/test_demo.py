@@ -19,6 +19,8 @@ from risk.models import AuditEntry, SettingsVersion
 from tradingdesk.management.demo import demo_feed_use, demo_logins, demo_owner, demo_seed
 from tradingdesk.people.models import AccountAccess, User
 
+pytestmark = pytest.mark.db
+
 
 @pytest.fixture
 def var(tmp_path: Path, db: None) -> Iterator[Path]:

@@ -17,6 +17,8 @@ from risk.core.verdict import HaltCause, HaltMode
 from risk.models import AuditEntry, Halt, Instrument
 from tests.control.conftest import account_row, bot_row, engine_takes
 
+pytestmark = pytest.mark.db
+
 FIRM = Scope(ScopeKind.FIRM)
 BOT = Scope(ScopeKind.BOT, "ema-btc")
 

@@ -12,6 +12,8 @@ from risk.core.units import NO_LIMIT, AssetClass
 from risk.models import AccountLimits, AuditEntry, ClassOverride, Instrument, RiskProfile, SymbolOverride
 from tests.control.conftest import limits_row, profile_row
 
+pytestmark = pytest.mark.db
+
 D = Decimal
 
 
@@ -256,7 +258,7 @@ def test_an_override_is_compared_with_what_it_replaces(margin: Decimal, loosens:
         save(override)
 
 
-def test_deleting_loosens(profile: RiskProfile, btc: Instrument) -> None:
+def test_it_counts_deleting_as_loosening(profile: RiskProfile, btc: Instrument) -> None:
     override = SymbolOverride.objects.create(profile=profile, instrument=btc, leverage=D(1))
     with pytest.raises(services.Refused, match="loosens: say why"):
         services.override_delete(override=override, by="bob", reason=" ")

@@ -13,6 +13,8 @@ from risk.core.settings import effective
 from risk.core.units import NO_LIMIT, AssetClass
 from risk.models import RiskProfile, SettingsVersion, SymbolOverride
 
+pytestmark = pytest.mark.db
+
 
 def test_it_gives_back_what_the_rows_say(bot: Bot) -> None:
     SymbolOverride.objects.create(profile=bot.profile, instrument=bot.instruments.get(), margin_per_trade=Decimal("120.50"))

@@ -19,6 +19,8 @@ from risk.core.units import Scope, ScopeKind
 from risk.models import AuditEntry, Halt, Instrument
 from tests.control.conftest import engine_takes
 
+pytestmark = pytest.mark.db
+
 Answer = Callable[[], None]
 
 

@@ -65,7 +65,7 @@ def test_it_slows_down_who_guesses(alice: User, client: Client) -> None:
     assert b"Too many failed login attempts" in pages[-1].content or pages[-1].status_code == 429
 
 
-def test_nobody_signs_up(db: None, client: Client) -> None:
+def test_it_signs_nobody_up(db: None, client: Client) -> None:
     client.post("/accounts/signup/", {"username": "mallory", "password1": PASSWORD, "password2": PASSWORD})
     assert not User.objects.filter(username="mallory").exists()
 
