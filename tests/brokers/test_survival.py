@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from django.db import connection
 
 from execution.brokers.simulated import DatabaseStore, MemoryStore
+from execution.brokers.simulated.store import Batch, Then
 from execution.core.messages import ExecType
 from execution.core.orders import OrdStatus
 from execution.models import PaperBalance, PaperFill, PaperOrder
@@ -65,6 +67,84 @@ async def test_it_fills_what_waited_for_a_price(store: MemoryStore | DatabaseSto
     await venue.open()
     venue.on_market(quote("99.99", "100.00"))
     assert await venue.positions() == {"BTCUSDT": D(2)}
+    await venue.close()
+
+
+async def test_it_ends_at_once_what_could_not_wait_when_it_was_closed(store: MemoryStore | DatabaseStore) -> None:
+    """An IOC order that had no price before the venue went away meets the first one and does not rest."""
+    venue = broker(store)
+    await venue.open()
+    await venue.submit("e1", limit("99.00", time_in_force=TimeInForce.IOC))
+    await venue.close()
+    venue = broker(again(store))
+    await venue.open()
+    venue.on_market(quote("99.99", "100.00"))
+    assert await venue.orders_open() == []
+    await venue.close()
+
+
+class HeldStore(MemoryStore):
+    """Keeps nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[tuple[Batch, Then]] = []
+
+    def write(self, batch: Batch, then: Then) -> None:
+        self.held.append((batch, then))
+
+    def let(self) -> None:
+        held, self.held = self.held, []
+        for batch, then in held:
+            super().write(batch, then)
+
+
+async def turns() -> None:
+    """Let everything happen that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_it_says_nothing_that_is_not_kept() -> None:
+    store = HeldStore()
+    venue = broker(store)
+    await venue.open()
+    told = venue.reports()
+    venue.on_market(quote("99.99", "100.00"))
+    next_report = asyncio.ensure_future(anext(aiter(told)))
+    sent = asyncio.create_task(venue.submit("e1", order("1")))
+    await turns()
+    assert not sent.done()
+    assert not next_report.done()
+    store.let()
+    await sent
+    assert (await next_report).exec_type is ExecType.NEW
+    # the fill happened at the venue, and is not told before it is kept
+    next_report = asyncio.ensure_future(anext(aiter(told)))
+    await turns()
+    assert not next_report.done()
+    store.let()
+    assert (await next_report).exec_type is ExecType.TRADE
+    next_report = asyncio.ensure_future(anext(aiter(told)))
+    await venue.close()
+    with pytest.raises(StopAsyncIteration):
+        await next_report
+
+
+async def test_it_takes_an_order_whose_sender_gave_up() -> None:
+    """Our timeout is not the venue's: what it keeps after we stopped waiting is in the book, and fills."""
+    store = HeldStore()
+    venue = broker(store)
+    await venue.open()
+    venue.on_market(quote("99.99", "100.00"))
+    sent = asyncio.create_task(venue.submit("e1", order("1")))
+    await turns()
+    sent.cancel()
+    await turns()
+    assert sent.cancelled()
+    store.let()
+    store.let()
+    assert await venue.positions() == {"BTCUSDT": D(1)}
     await venue.close()
 
 
