@@ -7,13 +7,13 @@ Rules of this file.
 3. Growing adds a leg for the difference. Shrinking sends the smaller leg first and cancels the larger one when the smaller works:
    legs only reduce, so having too much for a moment is safe and having too little is not.
 4. A leg that a person took away stays away. A target that the venue will not take is given up; a stop never is.
-5. `covered_qty()` counts only stops the venue has acknowledged. A position that is not covered for `naked_after_ms` is NAKED.
+5. `covered_qty` counts only stops the venue has acknowledged. A position that is not covered for `naked_after_ms` is NAKED.
 6. `STATUSES` is the table of states: the first row whose condition holds is the state. No state is remembered but by its facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -99,6 +99,8 @@ class Plan(NamedTuple):
     is_growth: bool = False
 
 
+#: cancels of one leg that the venue refused before its bracket counts as ORPHANED
+STUCK_TRIES: Final = 3
 NOTHING: Final = Plan((), ZERO)
 
 
@@ -129,41 +131,67 @@ def wanted(bracket: BracketState) -> Wanted:
     return Wanted(qty if has_stop else ZERO, qty if has_target else ZERO)
 
 
-def plan(legs: Sequence[OrderState], wanted_qty: Decimal) -> Plan:
-    """The difference between what one kind of leg is and should be. `legs` are the working ones, oldest first."""
-    standing = [leg for leg in legs if leg.pending is not PENDING_CANCEL]
-    if not standing:
-        return Plan((), wanted_qty) if wanted_qty else NOTHING
-    if not wanted_qty:
-        return Plan([leg for leg in standing if not leg.is_unknown], ZERO)
-    total = requested_qty(standing)
-    if total == wanted_qty:
+class Survey:
+    """One kind of leg as it is now: the working ones, oldest first, and what they come to."""
+
+    __slots__ = ("covered_qty", "in_flight", "is_stuck", "legs", "requested_qty")
+
+    def __init__(self, orders: Mapping[str, OrderState], ids: Iterable[str]) -> None:
+        self.legs: list[OrderState] = []
+        #: what covers if all that is asked for works
+        self.requested_qty = ZERO
+        #: what the venue has acknowledged
+        self.covered_qty = ZERO
+        #: a leg is not acknowledged yet
+        self.in_flight = False
+        #: the venue keeps refusing to cancel one
+        self.is_stuck = False
+        for leg_id in ids:
+            order = orders.get(leg_id)
+            if order is not None and order.done is None:
+                self.add(order)
+
+    def add(self, order: OrderState) -> None:
+        """Count a leg."""
+        self.legs.append(order)
+        if order.tries >= STUCK_TRIES:
+            self.is_stuck = True
+        if order.pending is PENDING_CANCEL:
+            return
+        leaves = order.leaves_qty
+        self.requested_qty += leaves
+        if order.is_resting:
+            self.covered_qty += leaves
+        else:
+            self.in_flight = True
+
+    @property
+    def standing(self) -> list[OrderState]:
+        """The legs that nobody takes away."""
+        return [leg for leg in self.legs if leg.pending is not PENDING_CANCEL]
+
+
+def plan(survey: Survey, wanted_qty: Decimal) -> Plan:
+    """The difference between what one kind of leg is and should be."""
+    missing = wanted_qty - survey.requested_qty
+    if not missing:
         return NOTHING
-    in_flight = any(not leg.is_resting for leg in standing)
-    if total < wanted_qty:
-        return NOTHING if in_flight else Plan((), wanted_qty - total, is_growth=True)
-    return _shrink(standing, wanted_qty, in_flight=in_flight)
+    if not wanted_qty:
+        return Plan([leg for leg in survey.standing if not leg.is_unknown], ZERO)
+    if missing > 0:
+        if not survey.requested_qty:
+            return Plan((), wanted_qty)
+        return NOTHING if survey.in_flight else Plan((), missing, is_growth=True)
+    return _shrink(survey, wanted_qty)
 
 
-def _shrink(standing: Sequence[OrderState], wanted_qty: Decimal, *, in_flight: bool) -> Plan:
+def _shrink(survey: Survey, wanted_qty: Decimal) -> Plan:
     """Too much rests: keep the newest leg of the right size, else send one and wait until it works."""
+    standing = survey.standing
     exact = next((leg for leg in reversed(standing) if leg.is_resting and leg.leaves_qty == wanted_qty), None)
     if exact is not None:
         return Plan([leg for leg in standing if leg is not exact and not leg.is_unknown], ZERO)
-    return NOTHING if in_flight else Plan((), wanted_qty)
-
-
-def requested_qty(legs: Sequence[OrderState]) -> Decimal:
-    """How much the legs would cover if all of them work."""
-    total = ZERO
-    for leg in legs:
-        total += leg.leaves_qty
-    return total
-
-
-def covered_qty(legs: Sequence[OrderState]) -> Decimal:
-    """How much the legs that the venue has acknowledged cover."""
-    return requested_qty([leg for leg in legs if leg.is_resting])
+    return NOTHING if survey.in_flight else Plan((), wanted_qty)
 
 
 class Row(NamedTuple):

@@ -13,14 +13,13 @@ from typing import Final
 
 from execution.core import kills
 from execution.core.account import rebase
-from execution.core.brackets import BracketState, Leg
+from execution.core.brackets import BracketState, Leg, Survey
 from execution.core.conditions import not_sendable
 from execution.core.controls import BotState, BotStatus, CommandState
 from execution.core.decisions import exit_in_flight, exit_proposal
 from execution.core.halts import bots_in, clear, impose, over_bot, pause_what_ran, pauses_of
 from execution.core.messages import AnswerCommand, Commanded, CommandKind, CommandSpec, CommandStatus, QueryVenue, StopMode
 from execution.core.orders import OrderState, OrdStatus, Purpose
-from execution.core.protection import legs_of
 from execution.core.sending import book_of, cancel, cancel_entries, query, send
 from execution.core.turn import Turn
 from risk.core import circuit_breaker
@@ -305,7 +304,7 @@ def _waive(turn: Turn, bracket: BracketState, leg: Leg, by: str) -> None:
         _unprotected(turn, bracket, by)
     else:
         bracket.is_target_waived = True
-    for order in legs_of(turn, bracket.stop_ids if leg is Leg.STOP else bracket.target_ids):
+    for order in Survey(turn.state.orders, bracket.stop_ids if leg is Leg.STOP else bracket.target_ids).legs:
         cancel(turn, order, by=by)
     turn.touch_bracket(bracket)
     turn.dirty[bracket.bracket_id] = None

@@ -146,6 +146,7 @@ def _book_brackets(turn: Turn, order: OrderState, position: PositionState, qty: 
         else:
             bracket.open_qty = max(bracket.open_qty - qty, ZERO)
         turn.touch_bracket(bracket)
+        turn.dirty[bracket.bracket_id] = None
     fit_brackets(turn, order.symbol, position)
 
 

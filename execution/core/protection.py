@@ -6,7 +6,6 @@ to do follows from the bracket, its legs, its position and the timers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -19,7 +18,7 @@ from execution.core.brackets import (
     Facts,
     Leg,
     Plan,
-    covered_qty,
+    Survey,
     plan,
     status_of,
     wanted,
@@ -37,8 +36,6 @@ LEG_RETRY_MS: Final = 250
 GROW_MS: Final = 200
 #: a position that must not stay open is closed again this often, for as long as it takes
 CLOSE_RETRY_MS: Final = 1000
-#: cancels of one leg that the venue refused before its bracket counts as ORPHANED
-_STUCK_TRIES: Final = 3
 _DESK: Final = "bracket"
 _CLOSED: Final = BracketStatus.CLOSED
 _NAKED: Final = BracketStatus.NAKED
@@ -53,48 +50,43 @@ def protect(turn: Turn) -> None:
     turn.dirty.clear()
 
 
-def legs_of(turn: Turn, ids: Iterable[str]) -> list[OrderState]:
-    """The working ones of these legs, oldest first."""
-    orders = turn.state.orders
-    return [order for leg_id in ids if (order := orders.get(leg_id)) is not None and order.done is None]
-
-
 def _protect(turn: Turn, bracket: BracketState) -> None:
+    orders = turn.state.orders
     stop_qty, target_qty = wanted(bracket)
-    stops = _arm(turn, bracket, STOP, stop_qty)
-    targets = _arm(turn, bracket, TARGET, target_qty)
-    is_covered = covered_qty(stops) >= stop_qty
-    _watch_cover(turn, bracket, is_covered=is_covered)
-    entry = turn.state.orders.get(bracket.bracket_id)
+    stops, targets = Survey(orders, bracket.stop_ids), Survey(orders, bracket.target_ids)
+    _arm(turn, bracket, STOP, stops, stop_qty)
+    _arm(turn, bracket, TARGET, targets, target_qty)
+    is_covered = stops.covered_qty >= stop_qty
+    if is_covered is not (bracket.naked_since is None) or bracket.is_naked:
+        _watch_cover(turn, bracket, is_covered=is_covered)
+    entry = orders.get(bracket.bracket_id)
     facts = Facts(
         is_open=bool(bracket.open_qty),
         entry_works=entry is not None and entry.done is None,
         exit_works=bool(turn.index.exits.get(bracket.symbol)),
-        has_legs=bool(stops or targets),
-        is_stuck=any(leg.tries >= _STUCK_TRIES for leg in (*stops, *targets)),
+        has_legs=bool(stops.legs or targets.legs),
+        is_stuck=stops.is_stuck or targets.is_stuck,
         is_covered=is_covered,
-        is_targeted=covered_qty(targets) >= target_qty,
+        is_targeted=targets.covered_qty >= target_qty,
     )
     _conclude(turn, bracket, status_of(bracket, facts))
 
 
-def _arm(turn: Turn, bracket: BracketState, leg: Leg, wanted_qty: Decimal) -> list[OrderState]:
-    """Send one kind of leg's difference. Returns the legs that work now or are on their way."""
-    ids = bracket.stop_ids if leg is STOP else bracket.target_ids
-    legs = legs_of(turn, ids)
-    difference = plan(legs, wanted_qty)
+def _arm(turn: Turn, bracket: BracketState, leg: Leg, survey: Survey, wanted_qty: Decimal) -> None:
+    """Send one kind of leg's difference."""
+    difference = plan(survey, wanted_qty)
     if difference is NOTHING:
-        return legs
+        return
     for order in difference.cancel:
         if order.tries == 0:
             cancel(turn, order, by=_DESK)
-    if difference.send_qty and not _must_wait(turn, bracket, leg, difference):
-        sent = _send_leg(turn, bracket, leg, difference.send_qty)
-        if isinstance(sent, Sent):  # else there is nowhere to send: the link's return asks again
-            ids.append(sent.order.cl_ord_id)
-            legs.append(sent.order)
-            turn.touch_bracket(bracket)
-    return legs
+    if not difference.send_qty or _must_wait(turn, bracket, leg, difference):
+        return
+    sent = _send_leg(turn, bracket, leg, difference.send_qty)
+    if isinstance(sent, Sent):  # else there is nowhere to send: the link's return asks again
+        (bracket.stop_ids if leg is STOP else bracket.target_ids).append(sent.order.cl_ord_id)
+        survey.add(sent.order)
+        turn.touch_bracket(bracket)
 
 
 def _must_wait(turn: Turn, bracket: BracketState, leg: Leg, difference: Plan) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.controls import AlarmState, BotState, BotStatus, SymbolState
 from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, WakeAt
-from execution.core.orders import EXITS, OrderState
+from execution.core.orders import ENTRY, EXITS, OrderState
 from execution.core.positions import PositionState
 from execution.core.state import DeskState
 from risk.core.book import EXTERNAL, Exposure
@@ -248,7 +248,8 @@ class Turn:
         self.is_changed = True
         self.index.order_changed(order)
         if order.bracket_id:
-            self.dirty[order.bracket_id] = None
+            if order.purpose is not ENTRY or order.done is not None:
+                self.dirty[order.bracket_id] = None
         elif order.purpose in EXITS:
             self.protect_symbol(order.symbol)
 
