@@ -39,7 +39,7 @@ TAPE: Final = "paper-tape"
 OWNER: Final = "admin"
 PEOPLE: Final = ("viewer", "trader", "risk", OWNER)
 #: a seed whose first minute shows all three, however the start falls on the bars: measured by a test
-SYNTHETIC: Final = "synthetic:6"
+SYNTHETIC: Final = "synthetic:11"
 
 _REPLAY: Final = re.compile(r"replay:(?P<path>.+?)(?P<speed>@(?:max|\d+(?:\.\d+)?x?))?", re.IGNORECASE)
 
@@ -59,11 +59,15 @@ BOTS: Final[dict[str, tuple[str, dict[str, str], str]]] = {
     "chan-ltc": ("channel_breakout", {"channel": "10", "exit_channel": "5"}, "LTCUSDT"),
 }
 BAR_S: Final = 2
+#: what trades a tape: decides often enough to be watched, and keeps its stop clear of the bars' noise
+TAPE_BRAIN: Final = "channel_breakout"
+TAPE_PARAMS: Final = {"channel": "10", "exit_channel": "5", "stop_atr": "8", "target_atr": "8"}
 #: a demo that trades every few seconds needs shorter memories than a day's trading
 PROFILE: Final = msgspec.structs.replace(
     PRESETS[AssetClass.CRYPTO_SPOT],
     margin_per_trade=D(1000),
     session_loss_limit=D(-500),
+    stop_distance_pct_min=D("0.02"),
     breaker_losses=6,
     breaker_window_s=600,
     breaker_cooldown_s=120,
@@ -207,7 +211,7 @@ def _tape_bot(code: str, account: Account, profile: RiskProfile, symbol: str, *,
     spec = (AssetClass.CRYPTO_SPOT, D("0.01"), D("0.00001"), D(5), symbol.removesuffix(currency))
     instrument = _instrument(symbol, INSTRUMENTS.get(symbol, spec), currency)
     if bot is None:
-        _bot(code, account, profile, instrument, brain="ema_cross", params={}, bar_s=bar_s)
+        _bot(code, account, profile, instrument, brain=TAPE_BRAIN, params=TAPE_PARAMS, bar_s=bar_s)
     elif not bot.is_enabled or bot.bar_s != bar_s:
         bot.is_enabled, bot.bar_s = True, bar_s
         bot_save(bot=bot, instruments=[instrument], version=bot.version, by=BY)
