@@ -1,0 +1,129 @@
+"""The state machines drawn from their tables, for the documents. A test compares what is drawn with what is shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from execution.core import orders
+from execution.core.brackets import STATUSES
+from execution.core.messages import ExecType
+from execution.core.orders import TRANSITIONS, Move, OrderState, OrdStatus, Purpose
+from risk.core.units import ONE, ZERO, OrdType, Side, TimeInForce
+from risk.core.verdict import OrderClass
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+_QTY = Decimal(2)
+
+
+def order_diagram() -> str:
+    """Every way an order's status can change, as a Mermaid state diagram. What leaves the status as it is, is in the table below it."""
+    edges: dict[tuple[OrdStatus, OrdStatus], list[str]] = {}
+    for (status, exec_type), move in TRANSITIONS.items():
+        for after in _outcomes(status, exec_type, move):
+            if after is not status:
+                edges.setdefault((status, after), []).append(exec_type.value)
+    lines = ["stateDiagram-v2", f"    [*] --> {OrdStatus.PENDING_NEW.value}"]
+    lines += [f"    {a.value} --> {b.value}: {', '.join(words)}" for (a, b), words in edges.items()]
+    return _fenced(lines)
+
+
+def order_table() -> str:
+    """TRANSITIONS as a table: a row per status, a column per word, empty where the word raises an alarm and changes nothing."""
+    head = ["status", *(x.value for x in ExecType if any(key[1] is x for key in TRANSITIONS))]
+    rows = [head, ["---"] * len(head)]
+    for status in OrdStatus:
+        moves = [TRANSITIONS.get((status, ExecType(name))) for name in head[1:]]
+        rows.append([f"`{status.value}`", *(move.value if move else "" for move in moves)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def bracket_table() -> str:
+    """STATUSES as a table: the first row that holds is the bracket's state."""
+    rows = ["| # | state | when |", "|---|---|---|"]
+    return "\n".join(rows + [f"| {n} | `{row.status.value}` | {row.when} |" for n, row in enumerate(STATUSES, 1)])
+
+
+def _outcomes(status: OrdStatus, exec_type: ExecType, move: Move) -> list[OrdStatus]:
+    """The statuses that a word may lead to: a fill may be a part or the rest, a fallen request may uncover more than one."""
+    found = []
+    for filled in (ZERO, ONE):
+        for qty in (ONE, _QTY - filled):
+            order = _order_in(status, filled)
+            if order is None:
+                continue
+            _apply(order, exec_type, move, qty)
+            if order.ord_status not in found:
+                found.append(order.ord_status)
+    return found
+
+
+def _apply(order: OrderState, exec_type: ExecType, move: Move, qty: Decimal) -> None:
+    match move:
+        case Move.ACCEPT:
+            orders.accept(order, at=_AT, order_id="")
+        case Move.BOOK:
+            orders.book(order, exec_id="x", qty=qty, px=ONE, at=_AT)
+        case Move.END:
+            orders.end(order, exec_type, at=_AT, text="")
+        case Move.ASK:
+            orders.ask(order, OrdStatus(exec_type.value), at=_AT)
+        case Move.FALL_BACK:
+            orders.fall_back(order, text="")
+        case Move.RESIZE:
+            orders.resize(order)
+        case Move.LOSE:
+            orders.lose(order)
+        case Move.REVIVE:
+            orders.revive(order)
+            orders.accept(order, at=_AT, order_id="")
+        case Move.COMPARE | Move.LATE:
+            pass
+
+
+def _order_in(status: OrdStatus, filled: Decimal) -> OrderState | None:
+    """An order of two in a status with this much filled; None where that cannot be."""
+    if (status is OrdStatus.PARTIALLY_FILLED) is not bool(filled) and status in (
+        OrdStatus.PENDING_NEW,
+        OrdStatus.NEW,
+        OrdStatus.PARTIALLY_FILLED,
+    ):
+        return None
+    order = OrderState(
+        cl_ord_id="1",
+        bot="",
+        symbol="",
+        side=Side.BUY,
+        ord_type=OrdType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        order_class=OrderClass.ENTRY,
+        purpose=Purpose.ENTRY,
+        order_qty=_QTY,
+        created_at=_AT,
+        updated_at=_AT,
+        cum_qty=_QTY if status is OrdStatus.FILLED else filled,
+    )
+    order.is_accepted = bool(order.cum_qty) or status not in (OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN, OrdStatus.REJECTED)
+    order.is_unknown = status is OrdStatus.UNKNOWN
+    if status in (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE):
+        order.pending = status
+    elif status in (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED):
+        order.done = status
+    return order
+
+
+def _fenced(lines: list[str]) -> str:
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+#: name of the mark in README.md → what stands between its comments
+DRAWN = {"orders": order_diagram, "transitions": order_table, "brackets": bracket_table}
+
+
+def drawn_into(text: str) -> str:
+    """The document with every diagram as it is now."""
+    for name, draw in DRAWN.items():
+        begin, end = f"<!-- {name}: generated by execution.core.diagrams -->\n", f"\n<!-- /{name} -->"
+        start = text.index(begin) + len(begin)
+        text = text[:start] + draw() + text[text.index(end, start) :]
+    return text
