@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 
 from execution.core.messages import CommandStatus
@@ -33,6 +34,9 @@ NOT_DONE, UNANSWERED = 1, 2
 class ActCommand(BaseCommand):
     """A command that makes one act and follows it."""
 
+    #: what a person does instead when the database is gone
+    without_database = ""
+
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         scope_arguments(parser)
         parser.add_argument("--reason", default="", help="kept in the audit")
@@ -46,12 +50,13 @@ class ActCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         signed = {"by": options["by"] or _me(), "reason": options["reason"], "origin": "shell"}
         try:
-            acts = self.make(scope_of(options), signed, options)
+            for act in self.make(scope_of(options), signed, options):
+                self.stdout.write(f"Written: {act}. In force now, and after every restart.")
+                follow(act, wait_s=options["wait"], say=self.stdout.write)
         except ActRefused as e:
             raise CommandError(str(e)) from e
-        for act in acts:
-            self.stdout.write(f"Written: {act}. In force now, and after every restart.")
-            follow(act, wait_s=options["wait"], say=self.stdout.write)
+        except DatabaseError as e:
+            raise CommandError(f"{no_database(e)} {self.without_database}".rstrip()) from e
 
 
 def scope_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +70,11 @@ def scope_arguments(parser: argparse.ArgumentParser) -> None:
 def scope_of(options: dict[str, Any]) -> Scope:
     kinds = {"account": ScopeKind.ACCOUNT, "bot": ScopeKind.BOT, "symbol": ScopeKind.INSTRUMENT}
     return next((Scope(kind, options[name]) for name, kind in kinds.items() if options[name]), Scope(ScopeKind.FIRM))
+
+
+def no_database(error: DatabaseError) -> str:
+    told = str(error).strip()
+    return f"The database cannot be used: {told.splitlines()[0] if told else type(error).__name__}."
 
 
 def new_key() -> str:

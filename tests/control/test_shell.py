@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 
 from execution import services
@@ -186,3 +187,13 @@ def test_status_of_an_empty_desk_says_so(db: None) -> None:
     said = run("status")
     assert "Accounts: none" in said
     assert "no engine runs: nothing can trade" in said
+
+
+@pytest.mark.parametrize(("name", "instead"), [("kill", "To kill without it: touch "), ("halt", ""), ("flatten", "")])
+def test_it_says_what_to_do_without_a_database(name: str, instead: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(**_: Any) -> Act:
+        raise OperationalError("unable to open database file")
+
+    monkeypatch.setattr(services, name, gone)
+    with pytest.raises(CommandError, match=f"The database cannot be used: unable to open database file. {instead}".strip()):
+        run(name, "--firm")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from django.conf import settings
 
 from execution import services
 from execution.core.messages import KillChoice
@@ -15,6 +18,8 @@ from risk.core.units import Scope
 
 class Command(ActCommand):
     help = "Kill: block everything in scope and cancel its entries; stops stay. Exit code 0 only when verified at the venue."
+
+    without_database = f"To kill without it: touch {Path(settings.VAR_DIR) / 'KILL'}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)

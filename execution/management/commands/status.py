@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 
 from execution.core.orders import Purpose
+from execution.management.acting import no_database
 from execution.models import Account, Engine
 from execution.selectors import Overview, overview
 from execution.services import engine_runs
@@ -26,7 +28,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         at = timezone.now()
         chosen = Account.objects.filter(code=options["account"]) if options["account"] else None
-        desk = overview(accounts=chosen, at=at)
+        try:
+            desk = overview(accounts=chosen, at=at)
+        except DatabaseError as e:
+            raise CommandError(no_database(e)) from e
         self.stdout.write("\n".join(_all(desk, at)))
 
 
