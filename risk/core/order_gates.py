@@ -25,12 +25,12 @@ _HOLDS_STOPS: Final = frozenset({Capability.STOP_ORDERS, Capability.NATIVE_BRACK
 
 def decision(trial: Trial) -> Check | None:
     """Gate 7. Readable numbers for every class; that an exit only closes; for an entry its confidence, stop and target."""
-    denial = _numbers(trial)
+    denial = _numbers(trial) or _put_on_ticks(trial)
     if denial is not None:
         return denial
-    _put_on_ticks(trial)
     if trial.is_entry:
-        return _entry_price(trial) or _confidence(trial) or _stop_and_target(trial) or _stop_distance(trial)
+        trial.entry_px = trial.price or trial.stop_px or trial.quote.reference(trial.proposal.side)
+        return _confidence(trial) or _stop_and_target(trial) or _stop_distance(trial)
     return _exit_capacity(trial) if trial.proposal.order_class is OrderClass.EXIT else None
 
 
@@ -56,14 +56,19 @@ def _numbers(trial: Trial) -> Check | None:
     return None
 
 
-def _put_on_ticks(trial: Trial) -> None:
+def _put_on_ticks(trial: Trial) -> Check | None:
+    """Round prices to ticks, which may leave nothing of one."""
     spec, side = trial.book.instrument, trial.proposal.side
     if spec is None:
-        return
+        return None
     if trial.price is not None:
         trial.price = spec.limit_price(trial.price, side)
     if trial.stop_px is not None:
         trial.stop_px = spec.stop_price(trial.stop_px, side)
+    if trial.price == 0 or trial.stop_px == 0:
+        detail = f"A price below one tick of {exact(spec.tick_size)} cannot be sent."
+        return trial.denied("Numbers", _INVALID, detail, level=INSTRUMENT_LEVEL)
+    return None
 
 
 def _exit_capacity(trial: Trial) -> Check | None:
@@ -80,15 +85,6 @@ def _exit_capacity(trial: Trial) -> Check | None:
 def _exit_capacity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:
     side, symbol = trial.proposal.side, trial.proposal.symbol
     return f"A {side} of {exact(qty)} would not only close: at most {exact(limit)} of {symbol} can be closed."
-
-
-def _entry_price(trial: Trial) -> Check | None:
-    """The price an entry is judged at: its limit, else its stop, else where its side trades now. Rounding may have taken a price to zero."""
-    if trial.price == 0 or trial.stop_px == 0:
-        detail = f"A price below one tick of {exact(trial.instrument.tick_size)} cannot be sent."
-        return trial.denied("Numbers", _INVALID, detail, level=INSTRUMENT_LEVEL)
-    trial.entry_px = trial.price or trial.stop_px or trial.quote.reference(trial.proposal.side)
-    return None
 
 
 def _confidence(trial: Trial) -> Check | None:

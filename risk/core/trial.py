@@ -74,6 +74,7 @@ class Trial:
         self.is_buy = proposal.side is _BUY
         self.price = proposal.price if proposal.ord_type in LIMIT_KINDS else None
         self.stop_px = proposal.stop_px if proposal.ord_type in STOP_KINDS else None
+        #: the price an entry is judged at: its limit, else its stop, else where its side trades now
         self.entry_px = ZERO
         self.order_qty = proposal.order_qty or ZERO
         self.notional = ZERO

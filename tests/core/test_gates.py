@@ -267,6 +267,7 @@ DENIED = [
     (buy(ord_type=OrdType.STOP), book(), Reason.INVALID_DECISION),
     (buy(ord_type=OrdType.STOP_LIMIT, price=D(101)), book(), Reason.INVALID_DECISION),
     (buy(ord_type=OrdType.LIMIT, price=D("0.004")), book(), Reason.INVALID_DECISION),
+    (protect(side=Side.BUY, stop_px=D("0.004")), book(), Reason.INVALID_DECISION),
     (close("10.001"), book(**LONG), Reason.INVALID_DECISION),
     (close("6"), book(position_qty=D(10), exit_capacity=D("5.999")), Reason.INVALID_DECISION),
     (close("6", reduce_only=True), book(position_qty=D(5), exit_capacity=D(0)), Reason.INVALID_DECISION),
