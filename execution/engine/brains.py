@@ -36,6 +36,7 @@ class Seat:
         self.brain: Brain = BRAINS[bot.brain](instrument, _params(bot))
         self.bars = BarBuilder(instrument.symbol, bot.bar_s)
         self.bars_seen = 0
+        self.has_history = False
         self.errors = 0
         self.is_stopped = False
         self._market_at: datetime | None = None
@@ -90,6 +91,10 @@ class Brains:
                     fresh.append(seats[symbol])
         self._seats = seats
         return fresh
+
+    def reseat(self, seat: Seat) -> None:
+        """A brain that was stopped and is started again begins anew, without a memory."""
+        self._seats[seat.symbol] = Seat(seat.bot, seat.instrument)
 
     def seats_of(self, bot: str) -> list[Seat]:
         return [seat for seat in self._seats.values() if seat.bot.code == bot]

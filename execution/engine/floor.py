@@ -66,7 +66,6 @@ class Floor:
         self._moved: dict[str, Quote] = {}
         self._bars: list[Bar] = []
         self._views: dict[str, tuple[int, View]] = {}
-        self._unseated: list[Seat] = []
         self.is_closed = False
         self.has_prices = False
         self.has_ended = False
@@ -158,26 +157,35 @@ class Floor:
 
     def seat(self, settings: DeskSettings) -> None:
         """Take the seats that the settings name; new ones warm up in `seats_warm`."""
-        self._unseated = self.brains.seat(settings)
         self._views.clear()
-        for seat in self._unseated:
+        for seat in self.brains.seat(settings):
             self._tell_warm(seat, is_warm=False)
 
     async def seats_warm(self) -> None:
         """Show new seats the past. Live bars that come meanwhile count as well, in their own order."""
-        waiting, self._unseated = self._unseated, []
-        for seat in waiting:
-            if missing := seat.bars_missing:
-                history = await self._feed.history(seat.symbol, bars=missing, interval_s=seat.bot.bar_s)
-                self._bars.extend(history)
-                self.brains.warm(seat, history)
-        for seat in self.brains.seats:
-            state = self._loop.desk.state.bots.get(seat.bot.code)
-            if state is not None and not state.is_warm and not seat.is_stopped and self._is_warm(seat.bot.code):
+        for seat in list(self.brains.seats):
+            if seat.is_stopped:
+                self._reseat(seat)
+            elif not seat.has_history:
+                seat.has_history = True
+                await self._show_history(seat)
+            if self._is_warm(seat.bot.code):
                 self._tell_warm(seat, is_warm=True)
 
+    def _reseat(self, seat: Seat) -> None:
+        """A brain that was stopped gets its seat back, empty, once a person starts its bot again."""
+        state = self._loop.desk.state.bots.get(seat.bot.code)
+        if state is not None and state.status is BotStatus.WARMING:
+            self.brains.reseat(seat)
+
+    async def _show_history(self, seat: Seat) -> None:
+        if missing := seat.bars_missing:
+            history = await self._feed.history(seat.symbol, bars=missing, interval_s=seat.bot.bar_s)
+            self._bars.extend(history)
+            self.brains.warm(seat, history)
+
     def _is_warm(self, bot: str) -> bool:
-        return not any(seat.bars_missing for seat in self.brains.seats_of(bot))
+        return not any(seat.bars_missing or seat.is_stopped for seat in self.brains.seats_of(bot))
 
     def _tell_warm(self, seat: Seat, *, is_warm: bool) -> None:
         state = self._loop.desk.state.bots.get(seat.bot.code)

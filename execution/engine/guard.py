@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from threading import Event, Thread
+from threading import Event, Thread, get_ident
 from typing import Final
 
 import structlog
@@ -27,13 +27,17 @@ EXIT_STUCK: Final = 70
 
 
 class BrainGuard:
-    """Ends the process when the loop makes no progress for STUCK_S while a brain thinks, after halting that brain's bot."""
+    """Ends the process when the loop makes no progress for STUCK_S while a brain thinks, after halting that brain's bot.
+
+    Made on the loop's own thread.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, thinking: Callable[[], Seat | None], clock: Clock) -> None:
         self._loop = loop
         self._thinking = thinking
         self._clock = clock
         self._turns = 0
+        self._loop_thread = get_ident()
         self._stop = Event()
         self._thread = Thread(target=self._watch, name="guard", daemon=True)
 
@@ -60,8 +64,7 @@ class BrainGuard:
                 self._end(seat)
 
     def _end(self, seat: Seat) -> None:
-        frames = sys._current_frames()
-        stack = "".join(traceback.format_stack(next(iter(frames.values()))))
+        stack = "".join(traceback.format_stack(sys._current_frames().get(self._loop_thread)))
         reason = f"its brain did not return for {STUCK_S:g} s"
         log.critical("a brain holds the loop: its bot is halted and the engine ends", bot=seat.bot.code, stack=stack)
         try:

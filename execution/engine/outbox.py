@@ -256,7 +256,9 @@ class Outbox:
             self._fail(cl_ord_id, SendOutcome.UNKNOWN, request, f"no answer in {self._timeout_s:g} s")
         except Exception as e:  # the port's contract: whatever else escapes a send leaves its outcome unknown
             is_network = isinstance(e, OSError)
-            log.warning("the outcome of a send is unknown", cl_ord_id=cl_ord_id, request=request, error=repr(e), exc_info=not is_network)
+            log.warning(
+                "the outcome of a send is unknown", cl_ord_id=cl_ord_id, request=request, error=repr(e), exc_info=not is_network
+            )
             self._fail(cl_ord_id, SendOutcome.UNKNOWN, request, f"{type(e).__name__}: {e}")
 
     def _fail(self, cl_ord_id: str, outcome: SendOutcome, request: str, text: str) -> None:

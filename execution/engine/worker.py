@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 ENGINES: Final = "engines"
 REJOIN_S: Final = 5.0
+LAYER_RETRY_S: Final = 1.0
 _LAYER_TIMEOUT_S: Final = 2.0
 DRAIN_S: Final = 8.0
 #: threads take turns this often: the journal thread must not wait 5 ms for a busy loop
@@ -125,7 +126,7 @@ class EngineWorker(Worker):  # type: ignore[misc]
                 await self._listen()
             except (RedisError, OSError, TimeoutError, ChannelFull) as e:
                 log.warning("the channel layer is away; polling", error=str(e) or type(e).__name__)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(LAYER_RETRY_S)
 
     async def _listen(self) -> None:
         channel = await self.channel_layer.new_channel()

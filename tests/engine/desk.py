@@ -15,7 +15,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from execution.brains.base import HOLD, Bar, Brain, Decision, Quote, View
+from execution.core.controls import AccountState
 from execution.core.messages import SignalKind, Timing, Trade
+from execution.core.state import DeskState
 from execution.engine import runner as runners
 from execution.engine.clock import Clock
 from execution.engine.database import DatabaseThread
@@ -66,7 +68,7 @@ class Market:
         self._said: asyncio.Queue[Quote | Trade | Bar | None] = asyncio.Queue()
         self.price = D(61000)
 
-    def quote(self, price: str | int, *, symbol: str = SYMBOL) -> Quote:
+    def quote(self, price: Decimal | int, *, symbol: str = SYMBOL) -> Quote:
         """Say a price, one tick either side."""
         now, self.price = datetime.now(UTC), D(price)
         said = Quote(symbol, self.price - D("0.5"), self.price + D("0.5"), self.price, now, now, now)
@@ -172,11 +174,17 @@ class Engine:
 
     async def active(self) -> None:
         """Wait until the account has started, agrees with the venue, is warm, and knows a price."""
-        await until(lambda: self.is_open and self.runner.desk.state.token == self.runner.lease.token)
-        state = self.runner.desk.state
-        await until(lambda: state.account.is_reconciled and all(bot.is_warm for bot in state.bots.values()))
+        await until(lambda: self.is_open and self._is_warm(self.runner.desk.state))
         self.market.quote(self.market.price)
-        await until(lambda: not state.account.links_down and not state.account.conditions)
+        await until(lambda: self.is_open and self._is_ready(self.runner.desk.state.account))
+
+    def _is_warm(self, state: DeskState) -> bool:
+        has_started = state.token == self.runner.lease.token and state.account.is_reconciled
+        return has_started and all(bot.is_warm for bot in state.bots.values())
+
+    @staticmethod
+    def _is_ready(account: AccountState) -> bool:
+        return not account.links_down and not account.conditions
 
     async def drain(self) -> None:
         await self.supervisor.drain()

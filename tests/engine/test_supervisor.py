@@ -9,6 +9,7 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
+from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SignalKind
 from execution.core.orders import OrdStatus
@@ -220,8 +221,8 @@ async def test_it_gives_an_account_back_that_is_disabled(place: Place) -> None:
     async with place.engine() as engine:
         await engine.active()
         await place.rows(lambda: Account.objects.update(is_enabled=False))
-        await until(lambda: not engine.supervisor.accounts)
-    assert (await place.rows(Lease.objects.get)).expires_at is None
+        await until_rows(place, lambda: Lease.objects.get().expires_at is None)
+        assert not engine.supervisor.accounts
 
 
 async def test_it_takes_new_settings_into_force_and_says_so(place: Place) -> None:
@@ -263,8 +264,23 @@ async def test_it_loads_a_halt_that_was_written_while_no_engine_lived(place: Pla
     assert await place.rows(PaperOrder.objects.count) == 0
 
 
-async def until_rows(place: Place, ask: Any, *, within_s: float = 10.0) -> None:
+async def until_rows(place: Place, ask: Any, *, within_s: float = 20.0) -> None:
     """Wait until the rows say so."""
     async with asyncio.timeout(within_s):
         while not await place.rows(ask):  # noqa: ASYNC110 - rows do not ring
             await asyncio.sleep(0.02)
+
+
+async def test_it_seats_a_stopped_brain_anew_when_its_bot_is_started_again(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        Scripted.script += [ValueError("no such indicator")] * 5
+        for _ in range(5):
+            place.market.quote(61000)
+        await until_rows(place, lambda: Halt.objects.filter(cause=HaltCause.BRAIN_ERRORS).exists())
+        (halt_id,) = engine.runner.desk.state.halts
+        scope = Scope(ScopeKind.BOT, BOT)
+        await place.rows(lambda: command(place, CommandKind.CLEAR, scope, halt_id=halt_id))
+        await until(lambda: not engine.runner.desk.state.halts)
+        await place.rows(lambda: command(place, CommandKind.START, scope))
+        await until(lambda: engine.runner.desk.state.bots[BOT].status is BotStatus.RUNNING)

@@ -72,7 +72,7 @@ class ScriptedVenue:
             raise error
 
 
-async def until(holds: Callable[[], bool], *, within_s: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], *, within_s: float = 20.0) -> None:
     """Wait until the condition holds; fail the test when it never does."""
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110 - a condition of anything, asked again and again
