@@ -20,7 +20,7 @@ from execution.core.turn import Turn
 from risk.core import circuit_breaker, session_pnl
 from risk.core.portfolio import has_fallen
 from risk.core.units import Scope, ScopeKind
-from risk.core.verdict import HaltCause, HaltMode
+from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
 DAY: Final = "day"
@@ -109,16 +109,13 @@ def _latch_loss(turn: Turn, cause: HaltCause, base: Decimal, pct: Decimal | None
         return
     if any(halt.cause is cause for halt in turn.state.halts.values()):
         return
-    word = cause.value.lower().replace("_", " ")
-    reason = f"Equity {number(account.equity)} has fallen {number(pct)} % or more below {of}, {number(base)}."
-    latch(turn, Scope(ScopeKind.ACCOUNT, account.account), HaltMode.REDUCE_ONLY, cause, reason)
-    turn.alarm(
-        f"halt:{cause.value}",
-        priority=1,
-        title=f"{word.capitalize()} limit reached",
-        cause=reason,
-        consequence="The account is reduce-only; working entries are being canceled; stops stay.",
-        to_do="Look at what lost; risk clears the halt, which starts a new baseline.",
+    latch(
+        turn,
+        Scope(ScopeKind.ACCOUNT, account.account),
+        cause,
+        f"Equity {number(account.equity)} has fallen {number(pct)} % or more below {of}, {number(base)}.",
+        title=f"{cause.value.capitalize().replace('_', ' ')} limit reached",
+        to_do="Look at what lost; clearing the halt starts a new baseline.",
     )
 
 

@@ -165,7 +165,7 @@ def halt_of(turn: Turn, spec: CommandSpec, *, mode: HaltMode, cause: HaltCause) 
         cause=cause,
         reason=spec.reason,
         by=spec.by,
-        at=turn.at,
+        at=spec.asked_at,
     )
 
 
@@ -182,9 +182,10 @@ def _halt(turn: Turn, spec: CommandSpec) -> str:
 
 
 def _kill(turn: Turn, spec: CommandSpec) -> str:
-    impose_cause = halt_of(turn, spec, mode=HaltMode.HALTED, cause=HaltCause.KILL)
-    turn.state.halts[impose_cause.halt_id] = impose_cause
-    turn.touch("halt", impose_cause.halt_id, impose_cause)
+    """The gates close first; the kill itself cancels, because it takes exits too."""
+    halt = halt_of(turn, spec, mode=HaltMode.HALTED, cause=HaltCause.KILL)
+    turn.state.halts[halt.halt_id] = halt
+    turn.touch("halt", halt.halt_id, halt)
     return kills.kill(turn, spec)
 
 
@@ -206,11 +207,11 @@ def _resume(turn: Turn, spec: CommandSpec) -> str:
         raise _Refused(f"There is no pause at {spec.scope} to end.")
     for halt in pauses:
         clear(turn, halt)
-    return f"Resumed at {spec.scope}.{_still(turn, spec.scope)}"
+    return f"Resumed at {spec.scope}.{_still(turn)}"
 
 
 def _clear(turn: Turn, spec: CommandSpec) -> str:
-    found = _named(turn, spec) or [h for h in turn.state.halts.values() if h.scope == spec.scope]
+    found = _named(turn, spec) or [h for h in turn.state.halts.values() if h.scope == spec.scope and h.at <= spec.asked_at]
     if not found:
         raise _Refused(f"There is no halt at {spec.scope} to clear.")
     baselines = ""
@@ -218,10 +219,10 @@ def _clear(turn: Turn, spec: CommandSpec) -> str:
         clear(turn, halt)
         baselines += rebase(turn, halt.cause)
     if all(halt.cause is HaltCause.PAUSE for halt in found):
-        return f"Cleared at {found[0].scope}.{_still(turn, found[0].scope)}"
+        return f"Cleared at {found[0].scope}.{_still(turn)}"
     paused = pause_what_ran(turn, found[0].scope, by=spec.by, reason="cleared: start it to trade again")
     start = f" Start the {len(paused)} that ran before." if paused else " No bot ran before."
-    return f"Cleared at {found[0].scope}.{start}{baselines}{_still(turn, found[0].scope)}"
+    return f"Cleared at {found[0].scope}.{start}{baselines}{_still(turn)}"
 
 
 def _named(turn: Turn, spec: CommandSpec) -> list[Halt]:
@@ -229,8 +230,8 @@ def _named(turn: Turn, spec: CommandSpec) -> list[Halt]:
     return [halt] if halt is not None else []
 
 
-def _still(turn: Turn, scope: Scope) -> str:
-    """What else keeps the scope from trading."""
+def _still(turn: Turn) -> str:
+    """What else keeps bots from trading."""
     rest = [
         halt for halt in turn.state.halts.values() if halt.cause is not HaltCause.PAUSE and halt.scope.kind is not ScopeKind.BOT
     ]

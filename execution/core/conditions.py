@@ -31,6 +31,7 @@ _WORDS: Final = {
     LinkKind.JOURNAL.value: "the journal",
     LinkKind.PRICES.value: "the price feed",
 }
+_RECONCILING: Final = "RECONCILING"
 _DISCREPANCY: Final = "discrepancy "
 _READY: Final[tuple[NotReady, ...]] = ()
 
@@ -78,9 +79,22 @@ def start(turn: Turn) -> None:
     account.links_down = {LinkKind.ORDERS.value: STARTING, LinkKind.PRICES.value: STARTING}
     for name in (LinkKind.LEASE.value, LinkKind.JOURNAL.value):
         account.conditions.pop(name, None)
-    account.is_reconciled = False
-    account.orders_up_at = None
+        turn.clear_alarm(f"link:{name}")
+    reconciling(turn)
     turn.touch_account()
+
+
+def reconciling(turn: Turn) -> None:
+    """What we know of the venue is not proven any more."""
+    turn.state.account.is_reconciled = False
+    turn.state.account.orders_up_at = None
+    begin(turn, _RECONCILING)
+
+
+def is_reconciled(turn: Turn) -> None:
+    """The venue was compared."""
+    turn.state.account.is_reconciled = True
+    finish(turn, _RECONCILING)
 
 
 def link_changed(turn: Turn, event: LinkChanged) -> None:
@@ -98,8 +112,7 @@ def _link_down(turn: Turn, event: LinkChanged) -> None:
     account.links_down[kind] = event.cause
     account.conditions.setdefault(kind, turn.at)
     if event.link is LinkKind.ORDERS:
-        account.is_reconciled = False
-        account.orders_up_at = None
+        reconciling(turn)
     turn.sleep(f"health:{kind}")
     turn.touch_account()
     turn.alarm(

@@ -147,8 +147,14 @@ def _bot_changed(turn: Turn, event: BotChanged) -> None:
     bot.status = BotStatus.STOPPED
     bot.text = event.text
     turn.touch_bot(bot)
-    reason = f"The brain raised {event.errors} times in a row: {event.text}"
-    halts.latch(turn, Scope(ScopeKind.BOT, bot.code), HaltMode.REDUCE_ONLY, HaltCause.BRAIN_ERRORS, reason)
+    halts.latch(
+        turn,
+        Scope(ScopeKind.BOT, bot.code),
+        HaltCause.BRAIN_ERRORS,
+        f"The brain raised {event.errors} times in a row: {event.text}",
+        title=f"Bot {bot.code} is stopped",
+        to_do="Read the traceback on the bot's page; clear the halt when it is repaired.",
+    )
 
 
 def _touched(turn: Turn, event: Touched) -> None:
@@ -158,9 +164,12 @@ def _touched(turn: Turn, event: Touched) -> None:
 
 
 def _woke(turn: Turn, event: Woke) -> None:
-    """A timer: early ones were set anew meanwhile, unknown ones are old news."""
+    """A timer. One that comes a little early (clocks round) is set again; one that is not in the state is old news."""
     due_at = turn.state.timers.get(event.timer)
-    if due_at is None or turn.at < due_at:
+    if due_at is None:
+        return
+    if turn.at < due_at:
+        turn.wake_at(event.timer, due_at)
         return
     turn.sleep(event.timer)
     name, _, rest = event.timer.partition(":")

@@ -21,7 +21,7 @@ from execution.core.turn import Turn
 from risk.core import circuit_breaker, session_pnl
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO, Scope, ScopeKind, Side
-from risk.core.verdict import HaltCause, HaltMode
+from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
 
@@ -31,7 +31,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
     excess = orders.book(order, exec_id=exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id)
     position = turn.position(order.symbol, bot=order.bot)
     if not position.qty:
-        position.bot = order.bot
+        _claim(turn, position, order)
     if position.mark is None:
         position.mark, position.marked_at = report.last_px, turn.at
     booked = pnl.apply_fill(position, side=order.side, qty=report.last_qty, px=report.last_px, at=turn.at)
@@ -46,9 +46,13 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
     turn.touch_order(order)
     if order.done is not None:
         turn.sleep(query_timer(order))
+        turn.clear_alarm(f"revived:{order.cl_ord_id}")
     if order.purpose in LEGS and not was_accepted:
         leg_accepted(turn, order)
     _book_brackets(turn, order, position, report.last_qty)
+    if not position.qty:
+        turn.clear_alarm(f"exit:{order.symbol}")
+        turn.clear_alarm(f"foreign:{order.symbol}")
     if excess:
         _overfilled(turn, order, excess)
     if order.purpose is not ENTRY and booked.opened_qty:
@@ -56,6 +60,14 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
         overshot(turn, order.symbol)
     elif f"overshoot:{order.symbol}" in turn.state.alarms:
         overshot(turn, order.symbol)
+
+
+def _claim(turn: Turn, position: PositionState, order: OrderState) -> None:
+    """A flat position belongs to whoever opens it, in the instrument's terms of now."""
+    position.bot = order.bot
+    instrument = turn.instrument(order.symbol)
+    if instrument is not None:
+        position.contract_value = instrument.contract_value
 
 
 def _charge(turn: Turn, order: OrderState, position: PositionState, report: Reported) -> Decimal:
@@ -164,19 +176,17 @@ def fit_brackets(turn: Turn, symbol: str, position: PositionState) -> None:
 
 
 def _overfilled(turn: Turn, order: OrderState, excess: Decimal) -> None:
-    reason = f"{number(excess)} {order.symbol} more filled than was ordered ({order.cl_ord_id})."
+    """More filled than was ordered: it is booked and protected, and nothing is added until a person has looked."""
     scope = Scope(ScopeKind.INSTRUMENT, order.symbol)
-    if not any(halt.cause is HaltCause.OVERFILL and halt.scope == scope for halt in turn.state.halts.values()):
-        latch(turn, scope, HaltMode.REDUCE_ONLY, HaltCause.OVERFILL, reason)
-    turn.alarm(
-        f"overfill:{order.cl_ord_id}",
-        priority=1,
+    if any(halt.cause is HaltCause.OVERFILL and halt.scope == scope for halt in turn.state.halts.values()):
+        return
+    latch(
+        turn,
+        scope,
+        HaltCause.OVERFILL,
+        f"{number(excess)} {order.symbol} more filled than was ordered ({order.cl_ord_id}).",
         title=f"An order of {order.symbol} overfilled",
-        cause=reason,
-        consequence="It is booked and protected; the symbol is reduce-only until a person clears it.",
         to_do="Compare the order's fills with the venue's own page.",
-        bot=order.bot,
-        symbol=order.symbol,
     )
 
 

@@ -17,25 +17,34 @@ DESK = "the desk"
 
 
 def impose(turn: Turn, halt: Halt) -> int:
-    """Put a halt in force. Returns how many working entries are being canceled for it."""
+    """Put a halt in force. Returns how many entries of its scope are being canceled now."""
     turn.state.halts[halt.halt_id] = halt
     turn.touch("halt", halt.halt_id, halt)
     return cancel_entries(turn, halt.scope, by=halt.by)
 
 
-def latch(turn: Turn, scope: Scope, mode: HaltMode, cause: HaltCause, reason: str) -> Halt:
-    """A halt the desk sets by itself."""
+def latch(turn: Turn, scope: Scope, cause: HaltCause, reason: str, *, title: str, to_do: str, priority: int = 1) -> None:
+    """A halt the desk sets by itself: REDUCE_ONLY, with an alarm that stands as long as it does."""
     halt = Halt(
-        halt_id=f"{turn.state.account.account}-{cause.value.lower()}-{turn.state.epoch}{turn.state.seq + 1}-{len(turn.state.halts)}",
+        halt_id=f"{turn.state.account.account}-{cause.value.lower()}-{turn.state.epoch}-{turn.state.seq + 1}-{len(turn.state.halts)}",
         scope=scope,
-        mode=mode,
+        mode=HaltMode.REDUCE_ONLY,
         cause=cause,
         reason=reason,
         by=DESK,
         at=turn.at,
     )
     impose(turn, halt)
-    return halt
+    turn.alarm(
+        f"halt:{halt.halt_id}",
+        priority=priority,
+        title=title,
+        cause=reason,
+        consequence=f"The {scope} is reduce-only until a person clears it: no new entries, working ones are being canceled, stops stay.",
+        to_do=to_do,
+        bot=scope.key if scope.kind is ScopeKind.BOT else "",
+        symbol=scope.key if scope.kind is ScopeKind.INSTRUMENT else "",
+    )
 
 
 def clear(turn: Turn, halt: Halt) -> None:
@@ -43,8 +52,7 @@ def clear(turn: Turn, halt: Halt) -> None:
     del turn.state.halts[halt.halt_id]
     turn.changed.pop(("halt", halt.halt_id), None)
     turn.touch("halt_cleared", halt.halt_id, halt)
-    if not any(other.cause is halt.cause for other in turn.state.halts.values()):
-        turn.clear_alarm(f"halt:{halt.cause.value}")
+    turn.clear_alarm(f"halt:{halt.halt_id}")
 
 
 def over(turn: Turn, *, bot: str, symbol: str) -> list[Halt]:

@@ -232,7 +232,7 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
     foreign = _foreign_orders(turn, event.orders)
     apart = _positions_apart(turn, event)
     if not account.links_down.get("ORDERS") and (account.orders_up_at is None or event.asked_at >= account.orders_up_at):
-        account.is_reconciled = True
+        conditions.is_reconciled(turn)
     account.reconciled_at = turn.at
     account.reconciled_text = _verdict(apart, foreign)
     turn.touch_account()

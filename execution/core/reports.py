@@ -124,7 +124,8 @@ def _end(turn: Turn, order: OrderState, report: Reported) -> None:
     order.order_id = report.order_id or order.order_id
     turn.touch_order(order)
     turn.sleep(query_timer(order))
-    turn.clear_alarm(f"order:{order.cl_ord_id}")
+    for alarm in ("order", "revived", "unknown"):
+        turn.clear_alarm(f"{alarm}:{order.cl_ord_id}")
     if order.done is OrdStatus.FILLED:
         return
     if order.purpose in LEGS and not was_asked:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder
-from execution.core.orders import OrderState, OrdStatus, Purpose, ask
+from execution.core.orders import PENDING_CANCEL, OrderState, OrdStatus, Purpose, ask
 from execution.core.turn import Turn
 from risk.core.book import AccountBook, Book, NotReady
 from risk.core.circuit_breaker import CircuitBreaker
@@ -174,10 +174,12 @@ def cancel_request(order: OrderState) -> SendCancel:
 
 
 def cancel_entries(turn: Turn, scope: Scope, *, by: str) -> int:
-    """Take the entries of a scope away, sent or not. Returns how many were asked."""
+    """Take the entries of a scope away, sent or not. Returns how many are on their way out."""
     turn.emit(DropUnsent(scope=scope))
     entries = [order for order in turn.orders_in(scope) if order.order_class is OrderClass.ENTRY]
-    return sum(cancel(turn, order, by=by) for order in entries)
+    for order in entries:
+        cancel(turn, order, by=by)
+    return sum(order.pending is PENDING_CANCEL for order in entries)
 
 
 def query(turn: Turn, order: OrderState) -> None:

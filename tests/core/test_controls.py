@@ -35,6 +35,8 @@ from execution.core.messages import (
     Step,
     StepState,
     StopMode,
+    WakeAt,
+    Woke,
 )
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from risk.core.book import Halt
@@ -145,6 +147,35 @@ def test_it_keeps_each_scope_latched_on_its_own(bench: Bench) -> None:
     bench.command(K.CLEAR, ON_BOT, halt_id="h1")
     assert set(bench.desk.state.halts) >= {"h2"}
     assert a_buy(bench) is Reason.REDUCE_ONLY
+
+
+def test_it_counts_entries_that_the_row_of_a_pause_already_took_away(bench: Bench) -> None:
+    """The poll may bring the halt before the command that wrote it."""
+    limit_buy(bench)
+    halt = Halt(halt_id="p1", scope=ON_BOT, mode=HaltMode.REDUCE_ONLY, cause=HaltCause.PAUSE, reason="", by="alice", at=NOON)
+    bench.take(HaltsLoaded(at=bench.at, halts=(halt,)))
+    assert (
+        bench.command(K.PAUSE, ON_BOT, halt_id="p1").text
+        == "Paused at bot alpha: no new entries. Canceling 1 working entry. Stops stay."
+    )
+
+
+def test_it_lets_a_kill_beat_a_clear_that_was_asked_before(bench: Bench) -> None:
+    bench.command(K.HALT, ON_ACCOUNT, halt_id="h1")
+    asked_at = bench.at
+    bench.later(1)
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
+    clear = CommandSpec(command_id="c", kind=K.CLEAR, scope=ON_ACCOUNT, by="bob", asked_at=asked_at)
+    bench.take(Commanded(at=bench.at, command=clear))
+    assert "k1" in bench.desk.state.halts
+    assert a_buy(bench) is Reason.HALTED
+
+
+def test_it_wakes_again_for_a_timer_that_came_a_moment_early(bench: Bench) -> None:
+    due_at = bench.desk.state.timers["reconcile"]
+    bench.take(Woke(at=due_at - timedelta(microseconds=1), timer="reconcile"))
+    assert bench.all(WakeAt) == [WakeAt(timer="reconcile", due_at=due_at)]
+    assert bench.take(Woke(at=due_at, timer="nothing")) == ()
 
 
 def test_it_starts_nothing_when_a_halt_is_cleared(bench: Bench) -> None:
