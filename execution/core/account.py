@@ -13,11 +13,10 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
-from execution.core import pnl
+from execution.core import pnl, symbols
 from execution.core.halts import clear, latch
 from execution.core.messages import Marked, SettingsChanged
 from execution.core.turn import Turn
-from risk.core import circuit_breaker, session_pnl
 from risk.core.portfolio import has_fallen
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause
@@ -39,17 +38,7 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
     for code in settings.bots:
         if code not in state.bots:
             turn.touch_bot(turn.bot(code))
-    for symbol, held in state.symbols.items():
-        values = turn.index.effective(turn.index.owner(symbol), symbol).values
-        session_pnl.reevaluate(held.session, limit=values.session_loss_limit)
-        circuit_breaker.reevaluate(
-            held.breaker,
-            at=turn.at,
-            limit=values.breaker_losses,
-            window_s=values.breaker_window_s,
-            cooldown_s=values.breaker_cooldown_s,
-        )
-        turn.touch("symbol", symbol, held)
+    symbols.reevaluate(turn)
     turn.touch_account()
     turn.is_money_moved = True
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from execution.core import account, commands, conditions, decisions, foreign, halts, kills, protection, recovery, reports
+from execution.core import account, commands, conditions, decisions, foreign, halts, kills, protection, recovery, reports, symbols
 from execution.core.controls import AccountState, BotStatus
 from execution.core.messages import (
     BotChanged,
@@ -193,6 +193,7 @@ def _day_due(turn: Turn, _: str) -> None:
 
 _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "answers": lambda turn, _: recovery.answers_due(turn),
+    "breaker": symbols.cooldown_due,
     "cancel": recovery.cancel_due,
     "close": protection.close_due,
     "day": _day_due,
@@ -203,6 +204,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "park": foreign.parked_due,
     "query": recovery.query_due,
     "reconcile": lambda turn, _: recovery.reconcile_due(turn),
+    "session": symbols.session_due,
     "ttl": decisions.ttl_due,
     "verify": kills.verify_due,
 }

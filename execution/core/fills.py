@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from execution.core import orders, pnl
+from execution.core import orders, pnl, symbols
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.halts import latch
 from execution.core.messages import Reported
@@ -18,7 +18,6 @@ from execution.core.positions import FillState, PositionState
 from execution.core.protection import leg_accepted, overshot
 from execution.core.sending import query_timer
 from execution.core.turn import Turn
-from risk.core import circuit_breaker, session_pnl
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO, Scope, ScopeKind, Side
 from risk.core.verdict import HaltCause
@@ -39,7 +38,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
         position.entries += 1
     fee = _charge(turn, order, position, report)
     _book_cash(turn, position, report, booked, side=order.side, fee=fee)
-    _book_risk(turn, order, booked, fee)
+    symbols.book(turn, order.symbol, booked, fee)
     _publish_fill(turn, order, report, exec_id, booked)
     turn.touch("position", order.symbol, position)
     turn.index.position_changed(order.symbol)
@@ -106,25 +105,6 @@ def _book_cash(turn: Turn, position: PositionState, report: Reported, booked: Bo
     )
     turn.is_money_moved = True
     turn.touch_account()
-
-
-def _book_risk(turn: Turn, order: OrderState, booked: Booked, fee: Decimal) -> None:
-    """Feed the symbol's session and breaker. The session rolls first, so a late fill belongs to the session it is booked in."""
-    held, settings = turn.symbol(order.symbol), turn.state.settings
-    values = turn.index.effective(turn.index.owner(order.symbol), order.symbol).values
-    boundaries = settings.sessions.get(order.symbol, ()) if settings else ()
-    session_pnl.roll(held.session, at=turn.at, boundaries=boundaries)
-    if not booked.closed_qty:
-        session_pnl.record_fee(held.session, fee=fee, limit=values.session_loss_limit)
-    elif session_pnl.record_close(held.session, gross=booked.realised, fee=fee, limit=values.session_loss_limit):
-        circuit_breaker.record_loss(
-            held.breaker,
-            at=turn.at,
-            limit=values.breaker_losses,
-            window_s=values.breaker_window_s,
-            cooldown_s=values.breaker_cooldown_s,
-        )
-    turn.touch("symbol", order.symbol, held)
 
 
 def _publish_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str, booked: Booked) -> None:

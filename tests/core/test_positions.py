@@ -74,3 +74,16 @@ def test_it_feeds_session_and_breaker_with_realised_losses() -> None:
         assert target.done
     held = bench.desk.state.symbols[BTC]
     assert (held.session.realised, held.session.losses, held.breaker.tripped_at) == (-8, 4, bench.at)
+    bench.wait(3600)
+    assert (held.breaker.tripped_at, held.breaker.losses) == (None, [])
+
+
+def test_it_ends_a_session_at_its_boundary_though_nothing_trades() -> None:
+    bench = Bench()
+    bench.armed("1")
+    (stop,), (target,) = bench.legs()
+    bench.fill(stop, px="98")
+    bench.report(target, ExecType.CANCELED)
+    assert bench.desk.state.symbols[BTC].session.net == -2
+    bench.wait(12 * 3600)
+    assert bench.desk.state.symbols[BTC].session.net == 0

@@ -1,0 +1,82 @@
+"""The risk state of one symbol: its session's result and its circuit breaker, fed by fills, judged anew by every edit, ended by time.
+
+The rules are in `risk/core`; here is when they are asked. A timer stands at the end of every session and of every cooldown, so that
+what has ended is also shown as ended when nothing trades.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from execution.core.controls import SymbolState
+from execution.core.pnl import Booked
+from execution.core.turn import Turn
+from risk.core import circuit_breaker, session_pnl
+from risk.core.settings import RiskSettings
+
+
+def book(turn: Turn, symbol: str, booked: Booked, fee: Decimal) -> None:
+    """Feed a fill. The session rolls first, so a late fill belongs to the session it is booked in."""
+    held, values = turn.symbol(symbol), _values(turn, symbol)
+    _roll(turn, held)
+    if not booked.closed_qty:
+        session_pnl.record_fee(held.session, fee=fee, limit=values.session_loss_limit)
+    elif session_pnl.record_close(held.session, gross=booked.realised, fee=fee, limit=values.session_loss_limit):
+        circuit_breaker.record_loss(
+            held.breaker,
+            at=turn.at,
+            limit=values.breaker_losses,
+            window_s=values.breaker_window_s,
+            cooldown_s=values.breaker_cooldown_s,
+        )
+        _watch_cooldown(turn, held, values)
+    turn.touch("symbol", symbol, held)
+
+
+def reevaluate(turn: Turn) -> None:
+    """Judge every symbol by edited settings, at once."""
+    for symbol, held in turn.state.symbols.items():
+        values = _values(turn, symbol)
+        session_pnl.reevaluate(held.session, limit=values.session_loss_limit)
+        circuit_breaker.reevaluate(
+            held.breaker,
+            at=turn.at,
+            limit=values.breaker_losses,
+            window_s=values.breaker_window_s,
+            cooldown_s=values.breaker_cooldown_s,
+        )
+        _watch_cooldown(turn, held, values)
+        turn.touch("symbol", symbol, held)
+
+
+def session_due(turn: Turn, symbol: str) -> None:
+    """The session is over."""
+    held = turn.symbol(symbol)
+    _roll(turn, held)
+    turn.touch("symbol", symbol, held)
+
+
+def cooldown_due(turn: Turn, symbol: str) -> None:
+    """The cooldown is over, unless an edit made it longer."""
+    held, values = turn.symbol(symbol), _values(turn, symbol)
+    if circuit_breaker.expire(held.breaker, at=turn.at, cooldown_s=values.breaker_cooldown_s):
+        turn.touch("symbol", symbol, held)
+    else:
+        _watch_cooldown(turn, held, values)
+
+
+def _roll(turn: Turn, held: SymbolState) -> None:
+    settings = turn.state.settings
+    boundaries = settings.sessions.get(held.symbol, ()) if settings is not None else ()
+    if session_pnl.roll(held.session, at=turn.at, boundaries=boundaries) and held.session.session_end_at is not None:
+        turn.wake_at(f"session:{held.symbol}", held.session.session_end_at)
+
+
+def _watch_cooldown(turn: Turn, held: SymbolState, values: RiskSettings) -> None:
+    ends_at = circuit_breaker.ends_at(held.breaker, cooldown_s=values.breaker_cooldown_s)
+    if ends_at is not None:
+        turn.wake_at(f"breaker:{held.symbol}", ends_at)
+
+
+def _values(turn: Turn, symbol: str) -> RiskSettings:
+    return turn.index.effective(turn.index.owner(symbol), symbol).values
