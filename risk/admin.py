@@ -6,11 +6,12 @@ for a reason. After saving, the page follows each engine until it runs on the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -134,6 +135,13 @@ class Audited:
 
     def remove(self, row: Any, *, by: str, reason: str, origin: str) -> None:
         raise NotImplementedError
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """No pop-ups beside a choice: each object is edited on its own page, where its reason is asked."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
 
 
 class AuditedAdmin(Audited, _ModelAdmin):
@@ -352,7 +360,9 @@ class OverrideInline(Audited, _StackedInline):
     key: ClassVar[str]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [(None, {"fields": (self.key, "seen_version")}), *_groups()]
+        sizing, *others = _groups()
+        rest = [(title, {**options, "classes": ("collapse",)}) for title, options in others]
+        return [(None, {"fields": (self.key, "seen_version")}), sizing, *rest]
 
     def write(self, row: Any, *, form: Any, version: int | None, by: str, reason: str, origin: str) -> None:
         services.override_save(override=row, version=version, by=by, reason=reason, origin=origin)
@@ -469,6 +479,6 @@ class AuditEntryAdmin(_ModelAdmin):
         return False
 
 
-def _groups() -> Iterable[tuple[str, dict[str, Any]]]:
+def _groups() -> list[tuple[str, dict[str, Any]]]:
     """Each group on one line, which wraps where the window is narrow."""
     return [(title, {"fields": (names,)}) for title, names in GROUPS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from allauth.account.admin import EmailAddress
 from allauth.account.decorators import secure_admin_login
 from django import forms
 from django.contrib import admin
@@ -126,6 +127,8 @@ def _may_touch(request: HttpRequest, obj: Any) -> bool:
     return obj is None or not obj.is_superuser or bool(getattr(request.user, "is_superuser", False))
 
 
+# the only e-mail address of a person is the one on their page
+admin.site.unregister(EmailAddress)
 admin.site.unregister(Group)
 
 
