@@ -220,6 +220,8 @@ class Overview:
         return [p for p in found if p is not None]
 
     def halts_over(self, bot: Bot) -> list[Halt]:
+        if not self.halts:
+            return []
         symbols = self.symbols_of.get(bot.pk, [])
         account = self.accounts_by_id[bot.account_id].code
         keys = {
@@ -230,8 +232,17 @@ class Overview:
         }
         return [h for h in self.halts if h.scope == ScopeKind.FIRM or h.scope_key in keys[ScopeKind(h.scope)]]
 
+    @cached_property
+    def _effective(self) -> dict[int, Effective]:
+        return {}
+
     def effective(self, bot: Bot) -> Effective:
         """The bot's effective state with the level that restricts it most."""
+        if bot.pk not in self._effective:
+            self._effective[bot.pk] = self._judged(bot)
+        return self._effective[bot.pk]
+
+    def _judged(self, bot: Bot) -> Effective:
         halts = sorted(self.halts_over(bot), key=lambda h: (h.mode != HaltMode.HALTED, h.cause == HaltCause.PAUSE))
         if halts:
             worst = halts[0]

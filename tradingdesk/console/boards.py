@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from execution import selectors
+from execution.core.orders import OrdStatus
 from execution.models import Account, Bracket, Order, Position, Signal
 from execution.selectors import Overview
 from tradingdesk.console.access import Rights
@@ -126,6 +127,8 @@ class Source:
     touched: Callable[[Overview, Touched], Iterable[Any]]
     belongs: Callable[[Any], bool]
     only: frozenset[str] | None = None
+    #: all that a row's cells are made of, so that an unchanged row is not rendered each second; None where more than the row counts
+    version: Callable[[Any], object] = lambda row: None
 
 
 def sources_of(topic: Topic, accounts: Sequence[int]) -> list[Source]:
@@ -182,7 +185,14 @@ def _orders(accounts: Sequence[int], limit: int, *, state: str = "working", bot:
             return [row for row in reversed(look.orders) if belongs(row)][:limit]
         return selectors.orders_listed(accounts, state=state, bot=bot, symbol=symbol)[:limit]
 
-    return Source(ORDERS, every, lambda look, changed: changed.orders, belongs)
+    return Source(ORDERS, every, lambda look, changed: changed.orders, belongs, version=_order_version)
+
+
+def _order_version(row: Order) -> object:
+    """An order that waits for an answer may become stuck by time alone."""
+    if row.ord_status not in (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED) and row.is_working:
+        return None
+    return (row.ord_status, row.is_working, row.order_qty, row.cum_qty, row.avg_px, row.price, row.stop_px, row.text)
 
 
 def _brackets(accounts: Sequence[int], *, state: str = "open", bot: str = "", symbol: str = "") -> Source:
@@ -221,7 +231,7 @@ def _signals(
     def every(look: Overview) -> Iterable[Any]:
         return selectors.signals_listed(accounts, verdict=verdict, bot=bot, symbol=symbol, reason=reason)[:limit]
 
-    return Source(SIGNALS, every, lambda look, changed: changed.signals, belongs)
+    return Source(SIGNALS, every, lambda look, changed: changed.signals, belongs, version=lambda row: (row.repeats, row.last_at))
 
 
 # --- a board -----------------------------------------------------------------------------------------------------------
@@ -239,6 +249,7 @@ class Board:
         #: table → row id → (when it appeared, its whole HTML then)
         self._rows: dict[str, dict[str, tuple[float, str]]] = {source.table.name: {} for source in self.sources}
         self._gone: dict[str, float] = {}
+        self._versions: dict[str, object] = {}
         self.loaded_at = 0.0
 
     def refresh(self, master: Overview, at: float) -> list[str]:
@@ -248,7 +259,7 @@ class Board:
         for source in self.sources:
             context = Context(look, self.audience.rights)
             rows = list(source.every(look))
-            fragments += self._upserted(source, reversed(rows), context, at)
+            fragments += self._upserted(source, (row for row in reversed(rows) if self._is_new(source, row)), context, at)
             fragments += self._removed(source, {source.table.row_id(row) for row in rows}, at)
         self.loaded_at = self.loaded_at or at
         self._forget(at)
@@ -302,6 +313,7 @@ class Board:
         known = self._rows[source.table.name]
         for row in rows:
             row_id = source.table.row_id(row)
+            self._versions[row_id] = source.version(row)
             cells = source.table.cells(row, context)
             if source.only is not None:
                 cells = {element: cell for element, cell in cells.items() if element.rpartition("-")[2] in source.only}
@@ -325,12 +337,18 @@ class Board:
                 fragments.append(_cell(element, html))
         return fragments
 
+    def _is_new(self, source: Source, row: Any) -> bool:
+        """False for a row that was rendered from these very values."""
+        version = source.version(row)
+        return version is None or self._versions.get(source.table.row_id(row)) != version
+
     def _removed(self, source: Source, present: set[str], at: float) -> list[str]:
         name = source.table.name
         return [self._drop(name, row_id, at) for row_id in list(self._rows[name]) if row_id not in present]
 
     def _drop(self, table: str, row_id: str, at: float) -> str:
         del self._rows[table][row_id]
+        self._versions.pop(row_id, None)
         self._gone[row_id] = at
         prefix = f"{row_id}-"
         for element in [e for e in self._cells if e.startswith(prefix)]:

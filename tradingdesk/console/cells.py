@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.urls import reverse
@@ -128,7 +129,12 @@ def side(row: Any, context: Context) -> Html:
 def bot_link(row: Any, context: Context) -> Html:
     if row.bot == "EXTERNAL":
         return mark_safe('<span class="muted">EXTERNAL</span>')
-    return format_html('<a href="{}">{}</a>', reverse("console:bot", args=[row.bot]), row.bot)
+    return _bot_link(row.bot)
+
+
+@lru_cache(maxsize=4096)
+def _bot_link(code: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse("console:bot", args=[code]), code)
 
 
 def account_name(row: Any, context: Context) -> Html:
@@ -221,14 +227,21 @@ def bot_acts(bot: Bot, context: Context) -> Html:
 
 def bot_menu(bot: Bot, context: Context) -> Html:
     """The rest of a bot's acts, under ⋯."""
+    may_trade = context.rights.may_trade
+    may_stop = may_trade and context.look.effective(bot).name != "STOPPED"
+    return _menu(bot.code, may_stop=may_stop, may_flatten=may_trade and bool(context.look.bot_position(bot)))
+
+
+@lru_cache(maxsize=4096)
+def _menu(code: str, *, may_stop: bool, may_flatten: bool) -> SafeString:
     items = []
-    if context.rights.may_trade and strip.STATE_WORDS[context.look.effective(bot).name][0] != "Stopped":
-        items.append(dialog_link("Stop…", reverse("console:bot-stop", args=[bot.code])))
-    if context.rights.may_trade and context.look.bot_position(bot):
-        items.append(dialog_link("Flatten…", reverse("console:bot-flatten", args=[bot.code])))
-    items.append(dialog_link("Kill…", strip.kill_href("BOT", bot.code), "danger"))
+    if may_stop:
+        items.append(dialog_link("Stop…", reverse("console:bot-stop", args=[code])))
+    if may_flatten:
+        items.append(dialog_link("Flatten…", reverse("console:bot-flatten", args=[code])))
+    items.append(dialog_link("Kill…", strip.kill_href("BOT", code), "danger"))
     inner = format_html_join("", "{}", ((item,) for item in items))
-    label = f"More acts of {bot.code}"
+    label = f"More acts of {code}"
     return format_html(
         '<details class="more"><summary class="btn" aria-label="{}">⋯</summary><div>{}</div></details>', label, inner
     )

@@ -18,9 +18,9 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from execution import selectors
-from execution.models import Order, Position
+from execution.models import Position
 from execution.selectors import Overview
-from risk.core.units import ZERO, Scope, ScopeKind
+from risk.core.units import ZERO
 from tradingdesk.console import access, strip
 from tradingdesk.console.access import Rights
 from tradingdesk.console.cells import Context, notional
@@ -158,23 +158,17 @@ def kill_scopes(look: Overview) -> dict[str, list[str]]:
 
 
 def kill_counts(look: Overview) -> dict[str, dict[str, Any]]:
-    """Scope → what a kill there would meet: entries, legs, positions, their worth, and the environment."""
+    """Scope → what a kill there would meet: entries, legs, positions and their worth. One pass: each row counts in its four scopes."""
     codes = {a.pk: a.code for a in look.accounts}
-    scopes = [(ScopeKind.FIRM, "")] + [(ScopeKind(kind), key) for kind, keys in kill_scopes(look).items() for key in keys]
-    return {f"{kind}:{key}": _counted(look, Scope(kind, key), codes) for kind, key in scopes}
-
-
-def _counted(look: Overview, scope: Scope, codes: dict[int, str]) -> dict[str, Any]:
-    def pick(row: Order | Position) -> bool:
-        return scope.covers(account=codes[row.account_id], bot=row.bot, symbol=row.symbol)
-
-    positions = [p for p in look.positions if pick(p)]
-    return {
-        "entries": sum(1 for o in look.entries if pick(o)),
-        "legs": sum(1 for o in look.legs if pick(o)),
-        "positions": len(positions),
-        "about": f"{sum((notional(p) for p in positions), ZERO):,.0f}",
-    }
+    names = ["FIRM:"] + [f"{kind}:{key}" for kind, keys in kill_scopes(look).items() for key in keys]
+    found: dict[str, dict[str, Any]] = {name: {"entries": 0, "legs": 0, "positions": 0, "about": ZERO} for name in names}
+    for kind, rows in (("entries", look.entries), ("legs", look.legs), ("positions", look.positions)):
+        for row in rows:
+            for name in ("FIRM:", f"ACCOUNT:{codes[row.account_id]}", f"BOT:{row.bot}", f"INSTRUMENT:{row.symbol}"):
+                if name in found:
+                    found[name][kind] += 1
+                    found[name]["about"] += notional(row) if isinstance(row, Position) else ZERO
+    return {name: {**counts, "about": f"{counts['about']:,.0f}"} for name, counts in found.items()}
 
 
 # --- live parts --------------------------------------------------------------------------------------------------------
