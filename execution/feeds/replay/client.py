@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from risk.core.units import Instrument, Quote
 log = logging.getLogger(__name__)
 
 #: a fresh tape gives its first quarter, at most this many lines, as history for the brains' warm-up
-_HISTORY_MAX: Final = 200_000
+_HISTORY_MAX: Final = 100_000
 _HISTORY_SHARE: Final = 4
 #: a wait shorter than this is not waited for: the next one will be longer
 _WAIT_MIN_S: Final = 0.002
@@ -59,7 +59,10 @@ class ReplayFeed:
     async def events(self) -> AsyncIterator[Quote | Trade | Bar]:
         clock, read, count = self._clock, self._tape.reader(self._instruments), 0
         pace = None if self._speed is None else _Pace(self._speed)
-        for number, at, raw in self._tape.moments(self.offset, self._broken):
+        moments = self._tape.moments(self.offset, self._broken)
+        # finding the place again on a long tape takes seconds that nobody else should wait for
+        first = await asyncio.to_thread(next, moments, None)
+        for number, at, raw in chain(() if first is None else (first,), moments):
             count += 1
             wait_s = 0.0 if pace is None else pace.wait_s(at)
             if wait_s > _WAIT_MIN_S or count % _YIELD_EVERY == 0:
