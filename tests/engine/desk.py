@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import pytest
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 
 from execution.brains.base import HOLD, Bar, Brain, Decision, Quote, View
 from execution.core.controls import AccountState
@@ -233,7 +233,8 @@ class Place:
             await engine.crash()
 
     async def rows(self, ask: Callable[[], T]) -> T:
-        return await sync_to_async(ask)()
+        answer: T = await database_sync_to_async(ask)()
+        return answer
 
 
 def place_make(account: Account, monkeypatch: pytest.MonkeyPatch, settings: Any, var_dir: Path) -> Place:

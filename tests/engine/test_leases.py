@@ -14,7 +14,7 @@ from execution.engine.leases import Claim, Held, claim, release, renew
 from execution.models import Account, Engine, Lease
 from tests.conftest import NOON
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def take(account: Account, engine: str = "one", *, lease_s: float = 60.0, send_timeout_s: float = 3.0) -> Claim | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from execution.core.messages import CommandKind, CommandSpec, CommandStatus
 from execution.core.orders import OrdStatus
 from execution.models import (
@@ -24,6 +26,8 @@ from execution.models import Engine as EngineRow
 from risk.core.units import Scope, ScopeKind
 from tests.engine.desk import BOT, CLOSE, D, Engine, Place, Scripted, buy
 from tests.engine.venue import until
+
+pytestmark = pytest.mark.db
 
 
 async def enter(place: Place, engine: Engine) -> None:

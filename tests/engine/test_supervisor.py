@@ -24,6 +24,8 @@ from tests.engine.desk import BOT, D, Engine, Place, Scripted, buy
 from tests.engine.test_runner import command, enter
 from tests.engine.venue import until
 
+pytestmark = pytest.mark.db
+
 
 def resting() -> Decision:
     """An entry that rests at the venue far below the market."""

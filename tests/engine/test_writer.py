@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.db import DatabaseError
 
 from execution.engine.writer import JournalFailed, JournalWriter, Lost, Session, Write
@@ -17,7 +17,7 @@ from execution.store import journal
 from tests.engine.venue import until
 from tests.store.values import at, entry
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.db]
 
 
 class Line:
@@ -56,7 +56,12 @@ async def running() -> AsyncIterator[JournalWriter]:
 
 
 async def seqs() -> list[int]:
-    return await sync_to_async(lambda: list(JournalEntry.objects.order_by("seq").values_list("seq", flat=True)))()
+    found: list[int] = await database_sync_to_async(_seqs)()
+    return found
+
+
+def _seqs() -> list[int]:
+    return list(JournalEntry.objects.order_by("seq").values_list("seq", flat=True))
 
 
 async def test_it_commits_in_order_and_tells_in_order(leased: Account) -> None:

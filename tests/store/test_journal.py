@@ -15,7 +15,7 @@ from execution.store.journal import Image, JournalBroken
 from risk.models import AccountLimits
 from tests.store.values import at, entry, event, order, part, publish
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def image(seq: int, account: str = "paper-crypto") -> Image:

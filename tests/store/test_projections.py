@@ -21,7 +21,7 @@ from risk.models import Halt as HaltRow
 from risk.models import RiskProfile
 from tests.store.values import at, entry, fill, order, part, publish, signal
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 _SEQ = iter(range(1, 10_000))
 
 
