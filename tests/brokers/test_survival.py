@@ -83,6 +83,20 @@ async def test_it_ends_at_once_what_could_not_wait_when_it_was_closed(store: Mem
     await venue.close()
 
 
+async def test_it_ends_a_day_that_ended_while_it_was_closed(store: MemoryStore | DatabaseStore) -> None:
+    venue = broker(store)
+    await venue.open()
+    venue.on_market(quote("99.99", "100.00"))
+    await venue.submit("e1", limit("99.00", time_in_force=TimeInForce.DAY))
+    await venue.close()
+    venue = broker(again(store))
+    await venue.open()
+    told = Told(venue)
+    venue.on_market(quote("98.00", "98.01", after=86_400))
+    assert [report.text for report in await told.of("e1", ExecType.EXPIRED)] == ["end of day"]
+    await venue.close()
+
+
 class HeldStore(MemoryStore):
     """Keeps nothing until it is let."""
 

@@ -326,7 +326,7 @@ class Venue:
 
     def _meet(self, turn: Turn, order: BookOrder) -> None:
         """One order against one price."""
-        if order.time_in_force is TimeInForce.DAY and order.since is not None and turn.at.date() > order.since.date():
+        if order.time_in_force is TimeInForce.DAY and turn.at.date() > (order.since or order.created_at).date():
             self._end(turn, order, OrdStatus.EXPIRED, "end of day")
             return
         takes, order.is_arriving = order.is_arriving, False
