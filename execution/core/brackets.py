@@ -36,7 +36,7 @@ class BracketStatus(StrEnum):
     ORPHANED = "ORPHANED"
 
 
-class BracketState(msgspec.Struct, kw_only=True, omit_defaults=True):
+class BracketState(msgspec.Struct, kw_only=True):
     """One entry's protection. `bracket_id` is the entry's cl_ord_id, `side` the entry's side.
 
     `stop_ids` and `target_ids` list every leg ever sent, the live one last.
@@ -81,14 +81,14 @@ STOP: Final = Leg.STOP
 TARGET: Final = Leg.TARGET
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """What should rest at the venue now."""
 
     stop_qty: Decimal
     target_qty: Decimal
 
 
-class Plan(NamedTuple):
+class Plan(msgspec.Struct, frozen=True):
     """What to send for one kind of leg: cancel these, and send one for `send_qty` (zero: none).
 
     `is_growth` is true when what rests already covers a part, so that the difference may wait a moment for more fills.
@@ -104,7 +104,7 @@ STUCK_TRIES: Final = 3
 NOTHING: Final = Plan((), ZERO)
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What a bracket's state follows from."""
 
     #: something of the entry is open

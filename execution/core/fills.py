@@ -144,7 +144,7 @@ def _book_brackets(turn: Turn, order: OrderState, position: PositionState, qty: 
 
 def fit_brackets(turn: Turn, symbol: str, position: PositionState) -> None:
     """No bracket protects what is not there: what exits took is taken from the oldest, the other side of zero from all."""
-    side = Side.BUY if position.qty > 0 else Side.SELL
+    side = position.closing_side.opposite
     room = abs(position.qty)
     for bracket in reversed(turn.index.brackets_of(symbol)):
         open_qty = min(bracket.open_qty, room) if bracket.side is side else ZERO

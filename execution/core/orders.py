@@ -67,7 +67,7 @@ LEGS: Final = (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)
 EXITS: Final = (Purpose.EXIT, Purpose.OVERSHOOT)
 
 
-class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
+class OrderState(msgspec.Struct, kw_only=True):
     """Everything known of one order. Facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`."""
 
     cl_ord_id: str

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from execution.core.positions import PositionState
 from risk.core.units import ZERO, AssetClass, Instrument, Side
@@ -20,9 +22,10 @@ _MARGINED: Final = frozenset({AssetClass.CRYPTO_PERP, AssetClass.FX, AssetClass.
 
 #: the cost of a part is cut here, so that sums stay exact however often they are split
 _EXACT: Final = Decimal("1e-12")
+_BUY: Final = Side.BUY
 
 
-class Booked(NamedTuple):
+class Booked(msgspec.Struct, frozen=True, gc=False):
     """What a fill did: gross PnL of the closed part, the quantity closed, and the quantity opened or added."""
 
     realised: Decimal
@@ -32,27 +35,34 @@ class Booked(NamedTuple):
 
 def apply_fill(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at: datetime) -> Booked:
     """Book `qty` at `px` into the position."""
-    signed = qty if side is Side.BUY else -qty
+    signed = qty if side is _BUY else -qty
     held = position.qty
     closed = min(abs(held), qty) if held * signed < 0 else ZERO
     opened = qty - closed
     realised = ZERO
     if closed:
-        share = position.cost if closed == abs(held) else (position.cost / held * closed * -side.sign).quantize(_EXACT)
-        realised = (closed * px * -side.sign - share) * position.contract_value
-        position.cost -= share
-        position.realised += realised
+        realised = _close(position, closed if held > 0 else -closed, px)
     if opened:
         if closed == abs(held):
             position.opened_at = at
             position.entries = 0
-        position.cost += opened * px * side.sign
+        position.cost += opened * px if side is _BUY else -opened * px
     position.qty = held + signed
     if not position.qty:
         position.cost = ZERO
         position.entries = 0
     position.updated_at = at
     return Booked(realised, closed, opened)
+
+
+def _close(position: PositionState, part: Decimal, px: Decimal) -> Decimal:
+    """Take a signed part of the position out at its average cost; returns what that earned."""
+    is_all = part == position.qty
+    share = position.cost if is_all else (position.cost / position.qty * part).quantize(_EXACT)
+    realised = (part * px - share) * position.contract_value
+    position.cost -= share
+    position.realised += realised
+    return realised
 
 
 def cash_moved(

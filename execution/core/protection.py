@@ -52,7 +52,8 @@ def protect(turn: Turn) -> None:
 
 def _protect(turn: Turn, bracket: BracketState) -> None:
     orders = turn.state.orders
-    stop_qty, target_qty = wanted(bracket)
+    want = wanted(bracket)
+    stop_qty, target_qty = want.stop_qty, want.target_qty
     stops, targets = Survey(orders, bracket.stop_ids), Survey(orders, bracket.target_ids)
     _arm(turn, bracket, STOP, stops, stop_qty)
     _arm(turn, bracket, TARGET, targets, target_qty)

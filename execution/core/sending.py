@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder
 from execution.core.orders import PENDING_CANCEL, OrderState, OrdStatus, Purpose, ask
@@ -29,7 +31,7 @@ _NO_SYMBOLS: Final[frozenset[str]] = frozenset()
 ANSWERS: Final = "answers"
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True):
     """An order on its way, and every check it passed."""
 
     order: OrderState
@@ -45,6 +47,9 @@ def base36(value: int, width: int) -> str:
     return digits.rjust(width, "0")
 
 
+_PAIRS: Final = tuple(base36(n, 2) for n in range(36))
+
+
 @cache
 def account_tag(account: str) -> str:
     """Two characters that tell the accounts of one venue login apart."""
@@ -55,7 +60,7 @@ def next_cl_ord_id(turn: Turn) -> str:
     if not turn.sent:
         turn.id_prefix = f"{account_tag(turn.state.account.account)}{turn.state.epoch[:6]}{base36(turn.state.seq + 1, 6)}"
     turn.sent += 1
-    return turn.id_prefix + base36(turn.sent - 1, 2)
+    return turn.id_prefix + (_PAIRS[turn.sent - 1] if turn.sent <= len(_PAIRS) else base36(turn.sent - 1, 2))
 
 
 def book_of(
