@@ -175,8 +175,11 @@ class Hub:
     async def stop(self) -> None:
         for task in self._tasks:
             task.remove_done_callback(_end_process)
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # asked again until it ends: the layer's client now and then swallows a cancellation
+        while pending := [task for task in self._tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.1)
         for connection in self.connections:
             connection.stop()
         await self._in_thread(close_old_connections)
