@@ -115,7 +115,9 @@ def _join(turn: Turn, running: CommandState, spec: CommandSpec) -> str:
 
 
 def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
+    word = "Kill" if spec.kind is CommandKind.KILL else "Flatten"
     command = CommandState(spec=spec, status=CommandStatus.RUNNING, applied_at=turn.at)
+    command.text = f"{word} at {spec.scope} runs: {spec.choice.value}."
     command.steps = [
         Step("unsent_dropped", "Unsent entries dropped"),
         Step("cancels_sent", "Cancels sent"),

@@ -36,6 +36,9 @@ LEG_RETRY_MS: Final = 250
 GROW_MS: Final = 200
 #: a position that must not stay open is closed again this often, for as long as it takes
 CLOSE_RETRY_MS: Final = 1000
+#: what holds where nobody set it: a position outlives the bot and the settings it was opened under
+_LEG_RETRIES: Final = 3
+_NAKED_AFTER_MS: Final = 1000
 _DESK: Final = "bracket"
 _CLOSED: Final = BracketStatus.CLOSED
 _NAKED: Final = BracketStatus.NAKED
@@ -61,6 +64,8 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
     if is_covered is not (bracket.naked_since is None) or bracket.is_naked:
         _watch_cover(turn, bracket, is_covered=is_covered)
     entry = orders.get(bracket.bracket_id)
+    if entry is not None and entry.done is None and bracket.entry_qty and not bracket.open_qty:
+        cancel(turn, entry, by=_DESK)  # what filled is closed again: the rest of it is not wanted any more
     facts = Facts(
         is_open=bool(bracket.open_qty),
         entry_works=entry is not None and entry.done is None,
@@ -349,11 +354,13 @@ def _orphaned(turn: Turn, bracket: BracketState) -> None:
 
 
 def _retries(turn: Turn, bracket: BracketState) -> int:
-    return turn.index.effective(bracket.bot, bracket.symbol).values.leg_retries or 0
+    found = turn.index.effective(bracket.bot, bracket.symbol).values.leg_retries
+    return _LEG_RETRIES if found is None else found
 
 
 def _naked_after_ms(turn: Turn, bracket: BracketState) -> int:
-    return turn.index.effective(bracket.bot, bracket.symbol).values.naked_after_ms or 0
+    found = turn.index.effective(bracket.bot, bracket.symbol).values.naked_after_ms
+    return _NAKED_AFTER_MS if found is None else found
 
 
 def _retry_timer(bracket: BracketState, leg: Leg) -> str:

@@ -40,6 +40,8 @@ from risk.core.verdict import Capability
 from risk.core.wording import number
 
 RECONCILE: Final = "reconcile"
+#: how soon the venue is asked again for fills that it counts and does not show yet
+_FILLS_MS: Final = 1000
 #: orders kept after they are done
 _KEPT_ORDERS: Final = 5000
 _KEPT_BRACKETS: Final = 2000
@@ -171,7 +173,9 @@ def query_soon(turn: Turn, order: OrderState) -> None:
     order.tries += 1
     order.is_unknown = order.is_unknown or not order.is_accepted
     turn.touch_order(order)
-    turn.emit(QueryVenue(query_id=f"fills:{turn.state.seq + 1}"))
+    due_at = turn.at + timedelta(milliseconds=_FILLS_MS)
+    if turn.state.timers.get(RECONCILE, due_at) >= due_at:
+        turn.wake_at(RECONCILE, due_at)
 
 
 def _absent(turn: Turn, order: OrderState, event: OrderFound) -> None:

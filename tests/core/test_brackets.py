@@ -6,12 +6,23 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execution.core.brackets import BracketStatus
-from execution.core.messages import CommandKind, Decision, ExecType, LinkChanged, LinkKind, SendFailed, SendOutcome, SignalKind
+from execution.core.messages import (
+    CommandKind,
+    Decision,
+    ExecType,
+    LinkChanged,
+    LinkKind,
+    SendFailed,
+    SendOutcome,
+    SettingsChanged,
+    SignalKind,
+)
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from risk.core.book import EXTERNAL
 from risk.core.settings import NakedPolicy
@@ -301,6 +312,26 @@ def test_it_protects_an_entry_that_fills_after_its_cancel(bench: Bench) -> None:
     assert bench.bracket(entry).status is B.CLOSED
     bench.fill(entry, "4")
     assert tuple(map(sizes, bench.legs())) == ([4], [4])
+
+
+def test_it_takes_the_rest_of_an_entry_away_when_what_filled_is_closed(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(100))
+    bench.ack(entry)
+    bench.fill(entry, "4")
+    (stop,), _ = bench.legs()
+    bench.ack(stop)
+    bench.fill(stop, px="98")
+    assert entry.cl_ord_id in bench.canceled()
+
+
+def test_it_protects_what_a_bot_left_that_nobody_knows_any_more(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.ack(entry)
+    bench.take(SettingsChanged(at=bench.at, settings=msgspec.structs.replace(config(version=2), bots={}, profiles={})))
+    bench.fill(entry)
+    bench.wait(0.9)
+    assert tuple(map(sizes, bench.legs())) == ([10], [10])
+    assert bench.alarms() == []
 
 
 def test_it_arms_when_the_order_link_is_back(bench: Bench) -> None:

@@ -211,6 +211,20 @@ def test_it_books_the_fills_of_a_found_order(bench: Bench) -> None:
     assert (entry.ord_status, bench.qty(), len(bench.sent())) == (OrdStatus.FILLED, 10, 2)
 
 
+def test_it_asks_again_calmly_for_fills_the_venue_counts_and_does_not_show(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.ack(entry)
+    shown = bench.shown(entry, ord_status="PARTIALLY_FILLED", cum_qty=D(4))
+    bench.later(1)
+    for _ in range(3):
+        bench.reconcile(orders=(shown,))
+        assert not bench.all(QueryVenue)
+        bench.wait(1)
+        assert len(bench.all(QueryVenue)) == 1
+    bench.reconcile(orders=(shown,), fills=(fill_at_venue(entry, "4"),), positions={BTC: "4"})
+    assert entry.cum_qty == 4
+
+
 def test_it_does_not_take_over_another_order_under_our_id(bench: Bench) -> None:
     entry = lose_answer(bench)
     bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry, side=Side.SELL)))
