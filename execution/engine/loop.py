@@ -27,7 +27,7 @@ from execution.engine.inbox import Inbox
 from execution.engine.publisher import Stream
 from execution.engine.writer import JournalWriter, Session, Write
 from execution.store.journal import Entry, Image
-from execution.store.projections import DECODERS, Repeat, SignalFold
+from execution.store.projections import Repeat, SignalFold
 
 #: events between two snapshots
 SNAPSHOT_EVERY: Final = 5000
@@ -166,7 +166,7 @@ class DeskLoop:
         """A signal that only repeats the denial before it. One event decides once."""
         for effect in effects:
             if isinstance(effect, Publish) and effect.kind == "signal":
-                return self._fold.fold(DECODERS["signal"].decode(effect.body))
+                return self._fold.fold(effect.body)
         return None
 
     def _committed(self, writes: Sequence[Write]) -> None:

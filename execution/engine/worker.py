@@ -124,9 +124,9 @@ class EngineWorker(Worker):  # type: ignore[misc]
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError, TimeoutError, ChannelFull) as e:
-                log.warning("the channel layer is away; polling", error=str(e) or type(e).__name__)
-                await asyncio.sleep(LAYER_RETRY_S)
+            except* (RedisError, OSError, TimeoutError, ChannelFull) as group:
+                log.warning("the channel layer is away; polling", error=repr(group.exceptions[0]))
+            await asyncio.sleep(LAYER_RETRY_S)
 
     async def _listen(self) -> None:
         channel = await self.channel_layer.new_channel()

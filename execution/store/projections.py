@@ -19,7 +19,7 @@ from execution.core.messages import AnswerCommand, ClearAlarm, Effect, Publish, 
 from execution.core.orders import OrderState
 from execution.core.positions import FillState, PositionState
 from execution.core.state import ENTITIES
-from execution.store.tables import Table, sqlite_time
+from execution.store.tables import Table, execute_many, sqlite_time
 from risk.core.book import Halt
 from risk.core.wording import check_as_dict
 from risk.models import Halt as HaltRow
@@ -183,6 +183,20 @@ class Repeat(msgspec.Struct, frozen=True):
     repeats: int
 
 
+class _Head(msgspec.Struct):
+    """The part of a SignalRecord that the fold looks at."""
+
+    decision_id: str
+    at: datetime
+    bot: str
+    symbol: str
+    signal: str
+    reason: str | None
+
+
+_HEAD: Final = msgspec.msgpack.Decoder(_Head)
+
+
 class SignalFold:
     """Decides whether a signal is a new row or one more of the same: identical denials in a row (bot, symbol, signal, code).
 
@@ -192,9 +206,10 @@ class SignalFold:
     def __init__(self, last: Iterable[tuple[str, str, str, str, str, int]] = ()) -> None:
         self._last = {(bot, symbol): ((signal, reason), key, repeats) for bot, symbol, signal, reason, key, repeats in last}
 
-    def fold(self, record: SignalRecord) -> Repeat | None:
-        """None when the record is a row of its own."""
-        what = (record.signal.value, record.reason.value if record.reason else "")
+    def fold(self, body: bytes) -> Repeat | None:
+        """None when the signal of this published body is a row of its own."""
+        record = _HEAD.decode(body)
+        what = (record.signal, record.reason or "")
         last, key, repeats = self._last.get((record.bot, record.symbol), (None, "", 0))
         if record.reason is None or last != what:
             self._last[record.bot, record.symbol] = (what, record.decision_id, 1)
@@ -322,7 +337,8 @@ def _time(cursor: CursorWrapper, at: datetime | None) -> Any:
 
 def _write_bots(cursor: CursorWrapper, account_id: int, bots: Iterable[BotState]) -> None:
     """A bot that was deleted meanwhile simply has no row: the state must not stop the journal."""
-    cursor.executemany(
+    execute_many(
+        cursor,
         "INSERT INTO execution_botstate (bot_id, status, stop_mode, placed, denied, last_signal_at, text) "
         "SELECT id, %s, %s, %s, %s, %s, %s FROM execution_bot WHERE code = %s AND account_id = %s "
         "ON CONFLICT (bot_id) DO UPDATE SET status = excluded.status, stop_mode = excluded.stop_mode, placed = excluded.placed, "
@@ -356,8 +372,8 @@ def _write_cleared(cursor: CursorWrapper, cleared: Iterable[tuple[Halt, datetime
 def _write_repeats(cursor: CursorWrapper, account_id: int, repeats: Iterable[Repeat]) -> None:
     rows = [[r.repeats, _time(cursor, r.at), account_id, r.decision_id] for r in repeats]
     if rows:
-        cursor.executemany(
-            "UPDATE execution_signal SET repeats = %s, last_at = %s WHERE account_id = %s AND decision_id = %s", rows
+        execute_many(
+            cursor, "UPDATE execution_signal SET repeats = %s, last_at = %s WHERE account_id = %s AND decision_id = %s", rows
         )
 
 

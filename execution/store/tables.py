@@ -5,6 +5,7 @@ The statements are plain `INSERT … ON CONFLICT … DO UPDATE`, which SQLite an
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -92,12 +93,12 @@ class Table:
     def insert(self, cursor: CursorWrapper, rows: Iterable[Sequence[Any]]) -> None:
         """Insert; a row that exists is an IntegrityError."""
         if values := self._values(cursor.db.vendor, rows):
-            cursor.executemany(self._insert, values)
+            execute_many(cursor, self._insert, values)
 
     def write(self, cursor: CursorWrapper, rows: Iterable[Sequence[Any]]) -> None:
         """Insert or update; each row has its values in the order of key and columns."""
         if values := self._values(cursor.db.vendor, rows):
-            cursor.executemany(self._upsert, values)
+            execute_many(cursor, self._upsert, values)
 
     def _values(self, vendor: str, rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
         """The rows as the driver wants them: only columns that need it are touched."""
@@ -115,6 +116,20 @@ class Table:
         found = [(place, adapter(field, vendor)) for place, field in enumerate(self._fields)]
         tail = [(field.get_default(), adapter(field, vendor)) for field in self._defaults]
         return [(place, adapt) for place, adapt in found if adapt], [adapt(value) if adapt else value for value, adapt in tail]
+
+
+def execute_many(cursor: CursorWrapper, statement: str, values: Sequence[Sequence[Any]]) -> None:
+    """`cursor.executemany`, without what Django does to each statement on SQLite: it searches it for placeholders every time."""
+    if cursor.db.vendor != "sqlite":
+        cursor.executemany(statement, values)
+        return
+    with cursor.db.wrap_database_errors:
+        sqlite3.Cursor.executemany(cursor.cursor, _question_marks(statement), values)
+
+
+@cache
+def _question_marks(statement: str) -> str:
+    return statement.replace("%s", "?")
 
 
 def _quoted(columns: Iterable[str | None]) -> str:

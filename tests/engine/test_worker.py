@@ -28,6 +28,7 @@ class Weather(InMemoryChannelLayer):  # type: ignore[misc]
     """A layer that can be away, and that forgets everybody when it comes back."""
 
     is_away = False
+    refused = 0
 
     async def new_channel(self, prefix: str = "specific") -> Any:
         self._look()
@@ -43,6 +44,7 @@ class Weather(InMemoryChannelLayer):  # type: ignore[misc]
 
     def _look(self) -> None:
         if self.is_away:
+            self.refused += 1
             raise OSError("the layer is away")
 
 
@@ -83,6 +85,11 @@ async def test_it_works_without_a_layer_and_hears_again_when_it_is_back(
     layer.is_away = False
     await until(lambda: "engines" in layer.groups)
     layer.groups.clear()
+    await until(lambda: "engines" in layer.groups)
+    layer.is_away = True
+    await until(lambda: layer.refused > 3)
+    layer.groups.clear()
+    layer.is_away = False
     await until(lambda: "engines" in layer.groups)
     await end(worker, task)
 

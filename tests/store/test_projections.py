@@ -173,7 +173,7 @@ def msgspec_replace(effect: RaiseAlarm, **fields: Any) -> RaiseAlarm:
 def _fold(account: Account, fold: SignalFold, record: Any) -> None:
     made = part(account.pk)
     effects = (publish("signal", record.decision_id, record),)
-    made.projection.add(effects, seq=0, at=record.at, fold=fold.fold(record))
+    made.projection.add(effects, seq=0, at=record.at, fold=fold.fold(effects[0].body))
     journal.append([made])
 
 
