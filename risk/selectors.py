@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, cast
 
 import msgspec
@@ -16,13 +17,28 @@ _INSTRUMENT: Final = tuple(name for name in Instrument.__struct_fields__ if name
 _NO_CEILINGS: Final = AccountLimits()
 
 
+class Size(msgspec.Struct, frozen=True):
+    """What a default order of one bot would be at the last price; quantity zero is an order that would be skipped."""
+
+    bot: str
+    symbol: str
+    order_qty: Decimal
+    price: Decimal
+    notional: Decimal
+    currency: str
+
+
 class InForce(msgspec.Struct, frozen=True):
-    """How far one account is with the settings a row is part of: the newest version, and the one its engine took, when."""
+    """How far one account is with the settings a row is part of: the newest version, and the one its engine took, when.
+
+    `sizes` are by the newest version.
+    """
 
     account: str
     newest: int
     taken: int
     taken_at: datetime | None
+    sizes: tuple[Size, ...] = ()
 
     @property
     def is_taken(self) -> bool:

@@ -15,15 +15,19 @@ from django.utils import timezone
 
 from execution.brains import BRAINS, params_validated
 from execution.core.controls import BotStatus
+from execution.core.messages import DeskSettings
 from execution.core.ports import VENUES, venue_options
-from execution.models import Account, AccountState, Bot, BotInstrument, Order, Position
+from execution.models import Account, AccountState, Bot, BotInstrument, Order, Position, SymbolState
 from execution.services.acts import engine_runs
 from execution.services.hints import hint_accounts_on_commit
-from execution.store.settings import settings_version_ensure
+from execution.store.settings import settings_version_ensure, settings_version_value
 from risk import audit
 from risk.core.gates import missing_gates
+from risk.core.settings import effective
+from risk.core.sizing import order_qty
+from risk.core.verdict import SizeHint
 from risk.models import AccountLimits, ClassOverride, Instrument, RiskProfile, SettingsVersion, SymbolOverride
-from risk.selectors import InForce
+from risk.selectors import InForce, Size
 from risk.services.saving import Refused, change_record, check, model_problems, object_key, row_compare_and_set, row_stored, told
 
 BAR_S_MAX: Final = 86400
@@ -100,10 +104,29 @@ def in_force_receive(sender: type[Any], *, row: Any, **_: Any) -> list[InForce]:
 
 
 def settings_in_force_of(account: Account) -> InForce:
-    newest = SettingsVersion.objects.filter(account=account.code).order_by("-version").values_list("version", flat=True).first()
+    newest = SettingsVersion.objects.filter(account=account.code).order_by("-version").first()
     state = AccountState.objects.filter(account=account).first()
-    taken_at = state.settings_applied_at if state else None
-    return InForce(account.name, newest or 0, state.settings_version if state else 0, taken_at)
+    return InForce(
+        account=account.name,
+        newest=newest.version if newest else 0,
+        taken=state.settings_version if state else 0,
+        taken_at=state.settings_applied_at if state else None,
+        sizes=_sizes(account, settings_version_value(newest), state) if newest else (),
+    )
+
+
+def _sizes(account: Account, desk: DeskSettings, state: AccountState | None) -> tuple[Size, ...]:
+    """A default order of each enabled bot and symbol at the last price; symbols without one are left out."""
+    prices = {row.symbol: row.last for row in SymbolState.objects.filter(account=account) if row.last is not None}
+    equity = state.equity if state else account.starting_cash
+    found = []
+    for bot in desk.bots.values():
+        for symbol in (symbol for symbol in bot.symbols if bot.is_enabled and symbol in prices):
+            instrument, price = desk.instruments[symbol], prices[symbol]
+            values = effective(desk.profiles[bot.profile], desk.limits, symbol=symbol, asset_class=instrument.asset_class).values
+            qty = order_qty(SizeHint(), price=price, stop_loss=None, equity=equity, instrument=instrument, settings=values)
+            found.append(Size(bot.code, symbol, qty, price, instrument.notional(qty, price), instrument.currency))
+    return tuple(found)
 
 
 def account_problems(account: Account) -> dict[str, str]:

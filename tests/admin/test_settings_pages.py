@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.test import Client
 from django.utils import timezone
 
-from execution.models import Account, AccountState
+from execution.models import Account, AccountState, SymbolState
 from risk.admin import AuditedAdmin
 from risk.core.units import NO_LIMIT
 from risk.models import AccountLimits, AuditEntry, Instrument, RiskProfile, SettingsVersion, SymbolOverride
@@ -144,6 +144,17 @@ def test_it_shows_when_the_engine_took_it(profile: RiskProfile, account: Account
     assert "runs on settings v2 since" in page
     assert "data-waiting" not in page
     assert "runs on settings v2" in sentences(risk_page.get(url(profile)))
+
+
+def test_it_shows_what_a_default_order_would_be(profile: RiskProfile, account: Account, risk_page: Client) -> None:
+    engines = f"/admin/risk/riskprofile/{profile.pk}/engines/"
+    assert "A default order now" not in sentences(risk_page.get(engines))
+    SymbolState.objects.create(account=account, symbol="BTCUSDT", last=Decimal(60000))
+    assert "BTCUSDT 0.008 at 60000 = 480 USDT" in sentences(risk_page.get(engines))
+    post(risk_page, url(profile), margin_per_trade="250")
+    assert "BTCUSDT 0.004 at 60000 = 240 USDT" in sentences(risk_page.get(engines))
+    post(risk_page, url(profile), margin_per_trade="1")
+    assert "BTCUSDT none at 60000: below one lot" in sentences(risk_page.get(engines))
 
 
 def test_it_edits_limits(account: Account, profile: RiskProfile, risk_page: Client) -> None:
