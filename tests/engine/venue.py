@@ -22,6 +22,7 @@ class ScriptedVenue:
         self.raises: dict[str, Exception] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.lookups: dict[str, VenueOrder] = {}
+        self.fills: list[VenueFill] = []
         self.failures = 0
 
     def hold(self, cl_ord_id: str) -> asyncio.Event:
@@ -51,7 +52,7 @@ class ScriptedVenue:
         return []
 
     async def fills_since(self, since: datetime) -> Sequence[VenueFill]:
-        return []
+        return self.fills
 
     async def positions(self) -> dict[str, Decimal]:
         return {}
