@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -107,7 +108,7 @@ class Runner:
         self.is_open = False
         self._opened: tuple[object, ...] = ()
         self._instruments: dict[str, Instrument] = {}
-        self._lines: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self._broker: Broker
         self._loop: DeskLoop
         self._floor: Floor
@@ -284,7 +285,7 @@ class Runner:
         self._timers.close()
         self._loop.stop()
         if isinstance(cause, JournalFailed):
-            asyncio.get_running_loop().create_task(self._journal_lost(cause))
+            self._spawn(self._journal_lost(cause))
         elif not self._end.done():
             self._end.set_exception(cause)
 
@@ -449,9 +450,13 @@ class Runner:
             log.warning("the checklist was not written", account_id=self.account_id, error=str(e))
 
     def _log_bot(self, bot: str, level: str, text: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._bot_log_write(bot, level, text))
-        self._lines.add(task)
-        task.add_done_callback(self._lines.discard)
+        self._spawn(self._bot_log_write(bot, level, text))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something run beside; the loop itself would forget it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _bot_log_write(self, bot: str, level: str, text: str) -> None:
         try:

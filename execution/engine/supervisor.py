@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ FAILURES_MAX: Final = 10
 FAILURES_WINDOW_S: Final = 600.0
 HEALTHY_S: Final = 300.0
 KILL_FILE: Final = "KILL"
+RUNNER_FAILED: Final = "runner failed"
 _KILLED: Final = "var/KILL stands"
 
 
@@ -60,6 +61,8 @@ class Slot:
         self.poisoned: frozenset[bytes] = frozenset()
         self.retry: Event | None = None
         self.is_leaving = False
+        #: an alarm says that the account does not run
+        self.is_ringing = False
 
     def failed(self) -> int:
         """Count a failure; how many there were lately. Health long enough forgets the ones before."""
@@ -203,8 +206,9 @@ class Supervisor:
         log.warning("account lost", account_id=slot.lease.account_id, token=slot.lease.token)
         self._slots.pop(slot.lease.account_id, None)
 
-    async def _failed(self, slot: Slot, errors: Iterable[BaseException]) -> None:
+    async def _failed(self, slot: Slot, errors: Sequence[BaseException]) -> None:
         account_id, count = slot.lease.account_id, slot.failed()
+        await self._ring(slot, errors[0])
         for error in errors:
             log.error("the runner failed", account_id=account_id, failures=count, exc_info=error)
             if isinstance(error, EventFailed):
@@ -216,6 +220,25 @@ class Supervisor:
             await self._write(faults.halt_write, account_id, cause=HaltCause.RUNNER_FAILURES, reason=reason)
         pause_s = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2.0 ** (count - 1))
         await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - spreads restarts
+
+    async def _ring(self, slot: Slot, error: BaseException) -> None:
+        slot.is_ringing = True
+        await self._write(
+            faults.alarm_write,
+            slot.lease.account_id,
+            RUNNER_FAILED,
+            title="The account failed and is started again",
+            cause=f"{type(error).__name__}: {error}",
+            consequence="Until it runs again nothing is decided, moved or canceled; what rests at the venue stays.",
+            to_do="Nothing if it comes back; else read the cause, and the engine's log.",
+        )
+
+    async def _ring_off(self) -> None:
+        """Take the alarm back where the account is active again."""
+        for pk, slot in list(self._slots.items()):
+            if slot.is_ringing and (runner := self._running(pk)) is not None and runner.checklist.phase == "ACTIVE":
+                slot.is_ringing = False
+                await self._write(faults.alarm_return, pk, RUNNER_FAILED)
 
     async def _suspect(self, slot: Slot, error: EventFailed) -> None:
         """The first time an event raises it is delivered again to the rebuilt Desk; the second time it is poison."""
@@ -316,6 +339,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             await self._heartbeat()
+            await self._ring_off()
 
     async def _heartbeat(self, *, is_stopping: bool = False) -> None:
         waiting: Counter[str] = Counter()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
 
 from execution.core.messages import CommandSpec, CommandStatus, DeskSettings
 from execution.models import Account, BotInstrument, Command
@@ -66,8 +67,17 @@ def _commands(accounts: Iterable[int]) -> dict[int, list[CommandSpec]]:
     rows = Command.objects.filter(account_id__in=list(accounts), status=CommandStatus.PENDING).order_by("id")
     found: dict[int, list[CommandSpec]] = {}
     for pk, account_id, body in rows.values_list("id", "account_id", "body")[:500]:
-        found.setdefault(account_id, []).append(command_from_row(pk, body))
+        try:
+            found.setdefault(account_id, []).append(command_from_row(pk, body))
+        except msgspec.ValidationError as e:
+            _refuse(pk, str(e))
     return found
+
+
+def _refuse(pk: int, why: str) -> None:
+    """Answer a command that cannot be read: one bad row must not stop the others."""
+    text = f"The engine cannot read this command: {why}"
+    Command.objects.filter(pk=pk).update(status=CommandStatus.REFUSED, text=text[:500], answered_at=timezone.now())
 
 
 def _scopes(accounts: Iterable[int]) -> dict[int, frozenset[tuple[str, str]]]:

@@ -9,12 +9,13 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
+from execution.brains import BRAINS
 from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SignalKind
 from execution.core.orders import OrdStatus
 from execution.engine import supervisor as supervisors
-from execution.models import Account, AccountState, Alarm, BotLog, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
+from execution.models import Account, AccountState, Alarm, BotLog, Command, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
 from execution.store import journal
 from execution.store.settings import settings_version_ensure
 from risk.core.units import OrdType, Scope, ScopeKind
@@ -194,6 +195,13 @@ async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Pla
     monkeypatch.setattr("execution.engine.runner.open_broker", cannot_open)
     async with place.engine():
         await until_rows(place, Halt.objects.exists)
+        assert "no such venue" in (await place.rows(Alarm.objects.get)).cause
+        monkeypatch.undo()
+        monkeypatch.setattr(supervisors, "HEARTBEAT_S", 0.01)
+        monkeypatch.setattr("execution.engine.runner.open_feed", lambda *_, **__: place.market)
+        monkeypatch.setitem(BRAINS, BOT, Scripted)
+        place.market.quote(61000)
+        await until_rows(place, lambda: Alarm.objects.get().returned_at is not None)
     halt = await place.rows(Halt.objects.get)
     assert (halt.cause, halt.scope_key) == (HaltCause.RUNNER_FAILURES, place.account.code)
 
@@ -248,6 +256,16 @@ async def test_it_starts_an_account_again_whose_instruments_changed(place: Place
         await engine.active()
         assert engine.runner.lease.token == first.lease.token
     assert await place.rows(SettingsVersion.objects.count) >= 2
+
+
+async def test_it_refuses_a_command_that_cannot_be_read_and_goes_on(place: Place) -> None:
+    async with place.engine() as engine:
+        await engine.active()
+        row = await place.rows(lambda: command(place, CommandKind.QUERY, Scope(ScopeKind.ACCOUNT, place.account.code)))
+        await place.rows(lambda: Command.objects.filter(pk=row.pk).update(body={"kind": "DANCE"}, status="PENDING"))
+        await until_rows(place, lambda: Command.objects.get(pk=row.pk).status == CommandStatus.REFUSED)
+        good = await place.rows(lambda: command(place, CommandKind.QUERY, Scope(ScopeKind.ACCOUNT, place.account.code)))
+        await until_rows(place, lambda: Command.objects.get(pk=good.pk).applied_seq is not None)
 
 
 async def test_it_loads_a_halt_that_was_written_while_no_engine_lived(place: Place) -> None:
