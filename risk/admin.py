@@ -13,7 +13,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -144,7 +144,34 @@ class Audited:
         return field
 
 
-class AuditedAdmin(Audited, _ModelAdmin):
+class ShortTransactions(_ModelAdmin):
+    """Keeps the admin from wrapping a whole POST in a transaction.
+
+    On SQLite that is the one write lock, held while forms are built and passwords hashed, and the engine's journal waits a second for
+    it at most. Only what is written is inside a transaction: each service opens its own.
+    """
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        view: Callable[..., HttpResponse] = self._changeform_view  # type: ignore[attr-defined]
+        return _or_refusal(request, lambda: view(request, object_id, form_url, extra_context))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        view: Callable[..., HttpResponse] = self._delete_view  # type: ignore[attr-defined]
+        return _or_refusal(request, lambda: view(request, object_id, extra_context))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return _or_refusal(request, lambda: super(ShortTransactions, self).changelist_view(request, extra_context))
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """All of them or none."""
+        with transaction.atomic():
+            for row in queryset:
+                self.delete_model(request, row)
+
+
+class AuditedAdmin(Audited, ShortTransactions):
     """The base of every admin of the desk."""
 
     form = AuditedForm
@@ -156,8 +183,14 @@ class AuditedAdmin(Audited, _ModelAdmin):
     shows_engines = True
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Written by `save_related`, together with its inlines."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         seen = form.cleaned_data.get("seen_version") if change else None
-        self.write(obj, form=form, version=seen, **signed(request, form.reason_given()))
+        with transaction.atomic():
+            self.write(form.instance, form=form, version=seen, **signed(request, form.reason_given()))
+            for formset in formsets:
+                self.save_formset(request, form, formset, change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         inline = next(found for found in self.get_inline_instances(request, form.instance) if found.model is formset.model)
@@ -172,19 +205,6 @@ class AuditedAdmin(Audited, _ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.remove(obj, **signed(request, request.POST.get("reason", "")))
-
-    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        for row in queryset:
-            self.delete_model(request, row)
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return _or_refusal(request, lambda: super(AuditedAdmin, self).changeform_view(request, *args, **kwargs))
-
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return _or_refusal(request, lambda: super(AuditedAdmin, self).delete_view(request, *args, **kwargs))
-
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return _or_refusal(request, lambda: super(AuditedAdmin, self).changelist_view(request, *args, **kwargs))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
         obj = kwargs.get("obj")

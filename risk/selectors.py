@@ -38,6 +38,8 @@ class InForce(msgspec.Struct, frozen=True):
     newest: int
     taken: int
     taken_at: datetime | None
+    #: no engine is expected to take anything while it is not
+    is_enabled: bool = True
     sizes: tuple[Size, ...] = ()
 
     @property

@@ -111,6 +111,7 @@ def settings_in_force_of(account: Account) -> InForce:
         newest=newest.version if newest else 0,
         taken=state.settings_version if state else 0,
         taken_at=state.settings_applied_at if state else None,
+        is_enabled=account.is_enabled,
         sizes=_sizes(account, settings_version_value(newest), state) if newest else (),
     )
 

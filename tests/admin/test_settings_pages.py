@@ -146,6 +146,13 @@ def test_it_shows_when_the_engine_took_it(profile: RiskProfile, account: Account
     assert "runs on settings v2" in sentences(risk_page.get(url(profile)))
 
 
+def test_it_does_not_wait_for_a_disabled_account(profile: RiskProfile, account: Account, risk_page: Client) -> None:
+    Account.objects.update(is_enabled=False)
+    page = sentences(risk_page.get(f"/admin/risk/riskprofile/{profile.pk}/engines/"))
+    assert "is disabled: it takes settings v1 when it is enabled" in page
+    assert "data-waiting" not in page
+
+
 def test_it_shows_what_a_default_order_would_be(profile: RiskProfile, account: Account, risk_page: Client) -> None:
     engines = f"/admin/risk/riskprofile/{profile.pk}/engines/"
     assert "A default order now" not in sentences(risk_page.get(engines))

@@ -9,25 +9,24 @@ from allauth.account.decorators import secure_admin_login
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import Group
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from execution.models import Account
-from risk import audit
-from risk.admin import signed
+from risk.admin import ShortTransactions, signed
 from risk.models import AuditEntry
 from tradingdesk.people.models import User
-from tradingdesk.people.services import user_delete, user_save
+from tradingdesk.people.services import user_delete, user_password_save, user_save
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[User]
     _UserAdmin = DjangoUserAdmin[User]
     _GroupAdmin = admin.ModelAdmin[Group]
+    _PasswordForm = AdminPasswordChangeForm[User]
 else:
-    _ModelForm, _UserAdmin, _GroupAdmin = forms.ModelForm, DjangoUserAdmin, admin.ModelAdmin
+    _ModelForm, _UserAdmin, _GroupAdmin, _PasswordForm = forms.ModelForm, DjangoUserAdmin, admin.ModelAdmin, AdminPasswordChangeForm
 
 # the admin is entered by the desk's own sign-in, with its throttling
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -57,9 +56,16 @@ class PersonForm(_ModelForm):
             self.fields["accounts"].initial = [access.account_id for access in self.instance.accesses.all()]
 
 
+class PasswordForm(_PasswordForm):
+    def save(self, commit: bool = True) -> User:
+        """Hash it; what is hashed is written, with its audit entry, by `log_change`."""
+        return super().save(commit=False)
+
+
 @admin.register(User)
-class UserAdmin(_UserAdmin):
+class UserAdmin(ShortTransactions, _UserAdmin):
     form = PersonForm
+    change_password_form = PasswordForm
     add_form = AdminUserCreationForm
     object_history_template = "admin/audited_history.html"
     list_display = ("username", "first_name", "last_name", "is_active", "last_login")
@@ -81,13 +87,9 @@ class UserAdmin(_UserAdmin):
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         user_delete(user=obj, **signed(request, request.POST.get("reason", "")))
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        for user in queryset:
-            self.delete_model(request, user)
-
-    @transaction.atomic
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        return super().user_change_password(request, id, form_url)
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        response: HttpResponse = self._add_view(request, form_url, extra_context)  # type: ignore[attr-defined]
+        return response
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only a superuser changes a superuser: whoever could set that password would be one."""
@@ -112,12 +114,9 @@ class UserAdmin(_UserAdmin):
         """The audit has it."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """What user_save did is audited already; a password set on its own page comes only here."""
+        """What user_save did is audited already; a password set on its own page is written here."""
         if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
-            told = signed(request, "")
-            audit.record(
-                action="password", model="people.User", key=obj.username, before=None, after=None, result="password set", **told
-            )
+            user_password_save(user=obj, **signed(request, ""))
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """The audit has it."""

@@ -83,6 +83,23 @@ def user_save(
     return user
 
 
+def user_password_save(*, user: User, by: str, reason: str = "", origin: str = "") -> None:
+    """Keep the password that was set on this person, hashed already."""
+    with transaction.atomic():
+        user.save(update_fields=["password"])
+        audit.record(
+            by=by,
+            action="password",
+            model="people.User",
+            key=user.username,
+            before=None,
+            after=None,
+            reason=reason,
+            origin=origin,
+            result="password set",
+        )
+
+
 def user_delete(*, user: User, by: str, reason: str = "", origin: str = "") -> None:
     """Delete a person. What they did stays in the audit under their name."""
     key, before = user.username, user_told(user)
