@@ -37,46 +37,15 @@ else:
     _FormSet = forms.BaseInlineFormSet
 
 #: fields of RiskSettings in the order people think of them
-GROUPS: Final = (
-    ("Sizing", ("margin_per_trade", "leverage", "qty_max", "risk_pct")),
-    ("Session and breaker", ("session_loss_limit", "breaker_losses", "breaker_window_s", "breaker_cooldown_s")),
-    ("Price", ("price_age_ms_max", "feed_lag_ms_max", "price_frozen_s", "price_collar_pct")),
-    (
-        "Entries",
-        (
-            "entries_in_flight_max",
-            "adds_max",
-            "entry_ttl_s",
-            "order_rate_max",
-            "duplicate_window_s",
-            "repeated_execution_max",
-        ),
-    ),
-    (
-        "Order limits",
-        (
-            "stop_distance_pct_min",
-            "stop_distance_pct_max",
-            "order_qty_max",
-            "order_notional_max",
-            "order_equity_pct_max",
-            "trade_risk_pct_max",
-            "reward_risk_min",
-        ),
-    ),
-    (
-        "Protection",
-        (
-            "is_stop_required",
-            "unsupported_protection",
-            "naked_policy",
-            "naked_after_ms",
-            "leg_retries",
-            "exit_wait_ms",
-        ),
-    ),
-)
-_LIMIT_HELP: Final = "A number, or none for no limit."
+GROUPS: Final = {
+    "Sizing": "margin_per_trade leverage qty_max risk_pct",
+    "Session and breaker": "session_loss_limit breaker_losses breaker_window_s breaker_cooldown_s",
+    "Price": "price_age_ms_max feed_lag_ms_max price_frozen_s price_collar_pct",
+    "Entries": "entries_in_flight_max adds_max entry_ttl_s order_rate_max duplicate_window_s repeated_execution_max",
+    "Order limits": "stop_distance_pct_min stop_distance_pct_max order_qty_max order_notional_max order_equity_pct_max "
+    "trade_risk_pct_max reward_risk_min",
+    "Protection": "is_stop_required unsupported_protection naked_policy naked_after_ms leg_retries exit_wait_ms",
+}
 
 
 class AuditedForm(_ModelForm):
@@ -501,4 +470,4 @@ class AuditEntryAdmin(_ModelAdmin):
 
 def _groups() -> list[tuple[str, dict[str, Any]]]:
     """Each group on one line, which wraps where the window is narrow."""
-    return [(title, {"fields": (names,)}) for title, names in GROUPS]
+    return [(title, {"fields": (tuple(names.split()),)}) for title, names in GROUPS.items()]

@@ -12,7 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from execution.models import Account, AccountState, SymbolState
-from risk.admin import AuditedAdmin
+from risk.admin import GROUPS, AuditedAdmin
+from risk.core.settings import RiskSettings
 from risk.core.units import NO_LIMIT
 from risk.models import AccountLimits, AuditEntry, Instrument, RiskProfile, SettingsVersion, SymbolOverride
 from tests.admin.conftest import form_of, sentences
@@ -238,3 +239,8 @@ def test_every_admin_of_the_desk_writes_through_services() -> None:
             for verb in ("add", "change", "delete")
         ), model
         assert not page.list_editable
+
+
+def test_it_shows_every_field_once() -> None:
+    shown = [name for names in GROUPS.values() for name in names.split()]
+    assert sorted(shown) == sorted(RiskSettings.__struct_fields__)
