@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,7 +24,10 @@ from execution.models import (
     Snapshot,
 )
 from execution.models import Engine as EngineRow
+from execution.store.polls import Poll
+from risk.core.book import Halt
 from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import HaltCause, HaltMode
 from tests.engine.desk import BOT, CLOSE, D, Engine, Place, Scripted, buy
 from tests.engine.venue import until
 
@@ -171,3 +175,24 @@ async def test_it_tells_the_brain_what_it_holds(place: Place) -> None:
         await enter(place, engine)
         place.market.quote(61000)
         await until(lambda: Scripted.views[-1].position_qty > D(0))
+
+
+async def test_it_does_not_bring_a_halt_back_that_an_old_poll_still_saw(place: Place) -> None:
+    halt = Halt(
+        halt_id="h1",
+        scope=Scope(ScopeKind.ACCOUNT, place.account.code),
+        mode=HaltMode.HALTED,
+        cause=HaltCause.MANUAL,
+        reason="storm",
+        by="bob",
+        at=datetime.now(UTC),
+    )
+    async with place.engine() as engine:
+        await engine.active()
+        engine.runner.apply(Poll([], [halt]))
+        assert list(engine.runner.desk.state.halts) == ["h1"]
+        await place.rows(lambda: command(place, CommandKind.CLEAR, halt.scope, halt_id="h1"))
+        await until(lambda: not engine.runner.desk.state.halts)
+        await until(lambda: engine.runner._loop.unwritten == 0)
+        engine.runner.apply(Poll([], [halt]))
+        assert engine.runner.desk.state.halts == {}
