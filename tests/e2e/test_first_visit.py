@@ -35,6 +35,7 @@ async def test_it_is_what_the_readme_says(desk: EmbeddedDesk) -> None:
         until(lambda: desk.pid("engine") != killed and desk.is_ready(), within_s=30, what="a new engine")
         assert "Verified" in await someone.kill("the market looks odd")
 
+        await someone.leave()
         assert desk.stop() == 0
         desk.start()
         until(desk.is_ready, within_s=30, what="engine, layer and database")

@@ -37,6 +37,10 @@ class Visitor:
     async def look_at(self, path: str = "") -> None:
         await self.page.goto(f"{self.url}/{path}")
 
+    async def leave(self) -> None:
+        """Close the page: nobody complains about a desk that is stopped on purpose."""
+        await self.page.goto("about:blank")
+
     async def enter(self, link: str) -> None:
         """By the one-time link: a button, then the desk."""
         await self.page.goto(link)
