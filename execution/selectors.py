@@ -40,6 +40,8 @@ from risk.models import Halt, Instrument
 METER_WARN_PCT = Decimal(80)
 #: an order asked for longer than this without an answer is stuck
 STUCK_AFTER = timedelta(seconds=5)
+#: who is about to act is told what others did so recently
+ACTS_RECENT = timedelta(seconds=60)
 #: denials are counted among so many newest signals
 DENIALS_AMONG = 2000
 #: what a command's row may still become
@@ -375,7 +377,7 @@ def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Over
         halts=halts,
         alarms=list(Alarm.objects.filter(account__in=ids, returned_at=None)),
         engines=list(Engine.objects.filter(seen_at__gt=at - timedelta(days=1)).order_by("started_at")),
-        commands=list(_commands_that_matter(ids, halts)),
+        commands=list(_commands_that_matter(ids, halts, since=at - ACTS_RECENT)),
         instruments={i.symbol: i for i in Instrument.objects.all()},
         denials=_denials_newest(ids),
     )
@@ -389,10 +391,12 @@ def _denials_newest(account_ids: Collection[int]) -> dict[str, tuple[int, dateti
     return {bot: (count, last_at) for bot, count, last_at in found}
 
 
-def _commands_that_matter(account_ids: Iterable[int], halts: Iterable[Halt]) -> QuerySet[Command]:
-    """Commands without a final answer, and those of the kills that stand, whose answer is what "verified" rests on."""
+def _commands_that_matter(account_ids: Iterable[int], halts: Iterable[Halt], *, since: datetime) -> QuerySet[Command]:
+    """Commands without a final answer, those of the kills that stand (what "verified" rests on), and those of the last minute."""
     kills = [halt.halt_id for halt in halts if halt.cause == HaltCause.KILL]
-    wanted = Q(status__in=UNFINISHED) | Q(act__halt_id__in=kills) if kills else Q(status__in=UNFINISHED)
+    wanted = Q(status__in=UNFINISHED) | Q(created_at__gt=since)
+    if kills:
+        wanted |= Q(act__halt_id__in=kills)
     return Command.objects.filter(wanted, account__in=account_ids).select_related("act").order_by("id")
 
 

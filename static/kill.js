@@ -20,14 +20,16 @@
     if (!f) return;
     const scope = f.querySelector("[name=scope]:checked").value;
     const key = selects[scope] ? f.querySelector(`[name=${selects[scope]}]`).value : "";
-    const found = counts()[`${scope}:${key}`] || { entries: 0, legs: 0, positions: 0, about: "0" };
+    const all = counts();
+    const found = all[`${scope}:${key}`] || { entries: 0, legs: 0, positions: 0, about: "0", environment: f.dataset.environment };
     const where = scope === "FIRM" ? "firm" : `${names[scope]} ${key}`;
     f.querySelector("[data-counts]").textContent = `${entries(found.entries)} working · ${several(found.legs, "leg")} · ${several(found.positions, "position")}`;
-    f.querySelector("[data-says=cancel]").textContent = `Cancels ${entries(found.entries)}. ${several(found.legs, "protective leg")} stay; positions stay protected.`;
+    f.querySelector("[data-says=cancel]").textContent = `Cancels ${entries(found.entries)}. ${found.legs ? `${several(found.legs, "protective leg")} ${found.legs === 1 ? "stays" : "stay"}` : "There is no protective leg to keep"}; positions stay.`;
     f.querySelector("[data-says=flatten]").innerHTML = `Cancels ${entries(found.entries)}, closes ${several(found.positions, "position")} at market, about ${found.about}; each one's legs go as it closes.${scope === "FIRM" ? " Type <b>flatten</b>." : ""}`;
     const choice = f.querySelector("[name=choice]:checked").value;
     const verb = { cancel: `block and cancel ${found.entries}`, "cancel+flatten": `block, cancel ${found.entries}, flatten ${found.positions}`, cancel_all: `block, cancel ${found.entries + found.legs}, stops included` }[choice];
-    f.querySelector("[data-fire]").textContent = `Kill ${f.dataset.environment} ${where}: ${verb}`;
+    f.querySelector("[data-fire]").textContent = `Kill ${found.environment} ${where}: ${verb}`;
+    f.querySelector("[data-recent]").replaceChildren(...(all.recent || []).map((text) => { const p = document.createElement("p"); p.className = "muted"; p.textContent = text; return p; }));
     f.querySelector("[name=seen]").value = `${entries(found.entries)}, ${several(found.legs, "leg")}, ${several(found.positions, "position")}`;
   }
 
@@ -69,6 +71,7 @@
     ].map(([tag, text]) => { const e = document.createElement(tag); e.textContent = text; return e; });
     box.replaceChildren(...lines, ...document.getElementById("venues").cloneNode(true).childNodes);
     box.hidden = false;
+    f.querySelector(".no").textContent = "Stop trying";
   }
 
   async function send(data, mine) {

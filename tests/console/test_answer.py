@@ -217,7 +217,7 @@ def test_it_measures_limits(calm: DeskRows) -> None:
 
 def test_it_counts_what_a_kill_would_meet(calm: DeskRows) -> None:
     counts = page.kill_counts(look(calm))
-    assert counts["FIRM:"] == {"entries": 1, "legs": 6, "positions": 3, "about": "35,876"}
+    assert counts["FIRM:"] == {"entries": 1, "legs": 6, "positions": 3, "about": "35,876", "environment": "PAPER"}
     assert (counts["BOT:ema-btc"]["entries"], counts["BOT:ema-btc"]["legs"]) == (0, 2)
     assert (counts["INSTRUMENT:LTCUSDT"]["entries"], counts["INSTRUMENT:LTCUSDT"]["positions"]) == (1, 0)
 

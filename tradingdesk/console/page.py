@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -19,12 +21,13 @@ from django.utils.safestring import SafeString
 
 from execution import selectors
 from execution.models import Position
-from execution.selectors import Overview
+from execution.selectors import ACTS_RECENT, Overview
 from risk.core.units import ZERO
 from tradingdesk.console import access, strip
 from tradingdesk.console.access import Rights
 from tradingdesk.console.cells import Context, notional
 from tradingdesk.console.columns import FLEET, Table
+from tradingdesk.console.figures import span
 
 #: pieces of the strip: element id → partial; every page has them
 STRIP_PIECES: Final = {
@@ -99,9 +102,9 @@ def strip_context(look: Overview) -> dict[str, Any]:
             "bots": len(look.bots),
         },
         "kill_scopes": kill_scopes(look),
-        "kill_counts": json.dumps(kill_counts(look)),
-        "environment": "LIVE" if any(a.environment == "LIVE" for a in look.accounts) else "PAPER",
-        "kill_line": str(settings.BASE_DIR / "manage.py"),
+        "kill_counts": json.dumps({**kill_counts(look), "recent": acts_recent(look)[:5]}),
+        "environment": kill_environments(look).get("FIRM:", "PAPER"),
+        "kill_line": f"{sys.executable} {settings.BASE_DIR / 'manage.py'}",
     }
 
 
@@ -160,8 +163,10 @@ def kill_scopes(look: Overview) -> dict[str, list[str]]:
 def kill_counts(look: Overview) -> dict[str, dict[str, Any]]:
     """Scope → what a kill there would meet: entries, legs, positions and their worth. One pass: each row counts in its four scopes."""
     codes = {a.pk: a.code for a in look.accounts}
-    names = ["FIRM:"] + [f"{kind}:{key}" for kind, keys in kill_scopes(look).items() for key in keys]
-    found: dict[str, dict[str, Any]] = {name: {"entries": 0, "legs": 0, "positions": 0, "about": ZERO} for name in names}
+    found: dict[str, dict[str, Any]] = {
+        name: {"entries": 0, "legs": 0, "positions": 0, "about": ZERO, "environment": environment}
+        for name, environment in kill_environments(look).items()
+    }
     for kind, rows in (("entries", look.entries), ("legs", look.legs), ("positions", look.positions)):
         for row in rows:
             for name in ("FIRM:", f"ACCOUNT:{codes[row.account_id]}", f"BOT:{row.bot}", f"INSTRUMENT:{row.symbol}"):
@@ -169,6 +174,29 @@ def kill_counts(look: Overview) -> dict[str, dict[str, Any]]:
                     found[name][kind] += 1
                     found[name]["about"] += notional(row) if isinstance(row, Position) else ZERO
     return {name: {**counts, "about": f"{counts['about']:,.0f}"} for name, counts in found.items()}
+
+
+def kill_environments(look: Overview) -> dict[str, str]:
+    """Scope → the environments a kill there reaches, in the words of the button: "LIVE", "PAPER", "LIVE and PAPER"."""
+    reached: dict[str, set[str]] = defaultdict(set)
+    for account in look.accounts:
+        reached["FIRM:"].add(account.environment)
+        reached[f"ACCOUNT:{account.code}"].add(account.environment)
+    for bot in look.bots:
+        reached[f"BOT:{bot.code}"].add(look.accounts_by_id[bot.account_id].environment)
+    held = [(row.account_id, row.instrument.symbol) for row in look.owned] + [(p.account_id, p.symbol) for p in look.positions]
+    for account_id, symbol in held:
+        reached[f"INSTRUMENT:{symbol}"].add(look.accounts_by_id[account_id].environment)
+    return {name: " and ".join(sorted(found)) for name, found in reached.items()}
+
+
+def acts_recent(look: Overview) -> list[str]:
+    """What others did in the last minute, for who is about to kill: "paul: pause bot ema-btc, 4 s ago"."""
+    acts = {c.act_id: c.act for c in look.commands if look.at - c.created_at < ACTS_RECENT}
+    return [
+        f"{act.by}: {act.kind.replace('_', ' ').lower()} {strip.scope_words(act.scope, act.scope_key)}, {span(look.at - act.at)} ago"
+        for act in reversed(acts.values())
+    ]
 
 
 # --- live parts --------------------------------------------------------------------------------------------------------

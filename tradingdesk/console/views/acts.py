@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from django import forms
@@ -23,7 +24,7 @@ from execution.selectors import Overview
 from execution.services import ActRefused
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
-from risk.models import Halt
+from risk.models import Halt, Instrument
 from tradingdesk.console import access, strip
 from tradingdesk.console.figures import figure
 from tradingdesk.console.forms import ClearForm, HaltForm, KillForm, StopForm
@@ -114,20 +115,25 @@ def position_close(request: HttpRequest, code: str, symbol: str) -> HttpResponse
     if request.method == "POST":
         make = lambda: services.position_close(account=account, symbol=symbol, seen=f"{row.qty}", **asked(request))  # noqa: E731
         return act(request, make, f"Close of {symbol} asked at market.")
-    return confirm(request, f"Close {symbol}?", [close_told(row)], f"{close_verb(row)} {figure(abs(row.qty))} {symbol} at market")
+    lot = lot_of(symbol)
+    verb = f"{close_verb(row)} {figure(abs(row.qty), lot)} {symbol} at market"
+    return confirm(request, f"Close {symbol}?", [close_told(row, lot)], verb)
+
+
+def lot_of(symbol: str) -> Decimal | None:
+    return Instrument.objects.filter(symbol=symbol).values_list("lot_size", flat=True).first()
 
 
 def close_verb(row: Position) -> str:
     return "Sell" if row.qty > 0 else "Buy"
 
 
-def close_told(row: Position) -> str:
+def close_told(row: Position, lot: Decimal | None) -> str:
     """The resulting trade in words: "Sells 0.420 BTCUSDT at market; the account goes +0.420 → 0." """
     if not row.qty:
         return f"{row.symbol} is flat already."
-    return (
-        f"{close_verb(row)}s {figure(abs(row.qty))} {row.symbol} at market; the account goes {figure(row.qty, is_signed=True)} → 0."
-    )
+    now = figure(row.qty, lot, is_signed=True)
+    return f"{close_verb(row)}s {figure(abs(row.qty), lot)} {row.symbol} at market; the account goes {now} → 0."
 
 
 # --- bots --------------------------------------------------------------------------------------------------------------
@@ -220,7 +226,7 @@ def bot_flatten(request: HttpRequest, code: str) -> HttpResponse:
         scope = Scope(ScopeKind.BOT, bot.code)
         return act(request, lambda: services.flatten(scope=scope, **asked(request)), f"Flatten of {code} asked at market.")
     look = look_of(request)
-    told = [close_told(p) for p in look.bot_position(bot)] or [f"{code} has no open position."]
+    told = [close_told(p, lot_of(p.symbol)) for p in look.bot_position(bot)] or [f"{code} has no open position."]
     return confirm(request, f"Flatten {code}?", told, f"Close {len(told)} at market", is_dangerous=True)
 
 

@@ -57,6 +57,8 @@ def bot(request: HttpRequest, code: str) -> HttpResponse:
         look=look,
         topic=f"one?bot={code}",
         bot=mine,
+        kill_scope="BOT",
+        kill_key=code,
         effective=effective,
         state_chip=strip.bot_state(effective),
         state_told=strip.state_told(effective),
