@@ -25,6 +25,7 @@ class Loaded:
 
     label = "BENCH"
     is_synthetic = True
+    is_recorded = False
     has_synchronised_clock = True
     offset = 0
     broken_lines = 0

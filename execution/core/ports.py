@@ -79,6 +79,8 @@ class Feed(Protocol):
     #: words for people: "SYNTHETIC", "replay btcusdt 60×"
     label: str
     is_synthetic: bool
+    #: True for a tape: it can wait for the desk, and has an end
+    is_recorded: bool
     #: True when the source's clock is synchronised with ours, so that its lag is a bound
     has_synchronised_clock: bool
     #: where the stream stands, to be persisted and given back when the feed is opened again

@@ -36,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 #: market events between two turns of the loop: about a millisecond's worth
 _BURST: Final = 128
+#: how long a tape waits for a desk that cannot trade: long enough for a link that was lost to count as healthy
+_READY_LOOKS: Final = 400
+_READY_LOOK_S: Final = 0.05
 
 Shown = Callable[[Quote | Trade | Bar], None]
 
@@ -88,8 +91,21 @@ class Floor:
                 await self._breathe()
             elif count == 1:
                 self._prices_are_up()
+                if self._feed.is_recorded:
+                    await self._ready()
         self.has_ended = True
         self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=False, cause="tape ended"))
+
+    async def _ready(self) -> None:
+        """Hold a tape after its first price until the desk may trade: the part that ran meanwhile would be lost to it."""
+        for _ in range(_READY_LOOKS):
+            if self._may_trade():
+                return
+            await asyncio.sleep(_READY_LOOK_S)
+
+    def _may_trade(self) -> bool:
+        account = self._loop.desk.state.account
+        return account.is_reconciled and not account.links_down and not account.conditions and not self.cold
 
     async def _breathe(self) -> None:
         await asyncio.sleep(0)

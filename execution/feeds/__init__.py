@@ -13,7 +13,7 @@ from execution.feeds.replay.tape import open_tape
 from execution.feeds.synthetic import SyntheticFeed
 from risk.core.units import Instrument
 
-__all__ = ["NotATape", "open_feed", "tape_intervals", "tape_symbols"]
+__all__ = ["NotATape", "open_feed", "tape_intervals", "tape_is_over", "tape_symbols"]
 
 _REPLAY = re.compile(r"replay:(?P<path>.+?)(?:@(?P<speed>max|\d+(?:\.\d+)?x?))?", re.IGNORECASE)
 _SYNTHETIC = re.compile(r"synthetic(?::(?P<seed>\d+))?")
@@ -54,3 +54,8 @@ def tape_intervals(path: str | Path) -> dict[str, int]:
     """For each symbol of a tape the seconds of its bars; 0 where it has quotes and trades. Raises NotATape."""
     tape = open_tape(path)
     return {symbol: tape.intervals.get(symbol, 0) for symbol in tape.symbols}
+
+
+def tape_is_over(path: str | Path, offset: int) -> bool:
+    """Whether nothing is left of a tape that was consumed up to `offset`. Raises NotATape."""
+    return next(open_tape(path).moments(offset, lambda number, why: None), None) is None

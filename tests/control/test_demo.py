@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from execution.models import Account, Bot
+from execution.models import Account, Bot, FeedOffset
 from execution.store.settings import desk_settings_from_rows
 from risk.core.settings import effective
 from risk.models import AuditEntry, SettingsVersion
@@ -91,6 +91,27 @@ def test_a_tape_has_its_own_account(demo: Account, tmp_path: Path) -> None:
     assert rows() == before
     demo_feed_use(None)
     assert Account.objects.get(is_enabled=True) == demo
+
+
+def test_a_tape_goes_on_until_it_is_over_and_then_starts_an_account_of_its_own(demo: Account, tmp_path: Path) -> None:
+    tape = tmp_path / "btcusd_minutes.csv"
+    tape.write_text("datetime,open,high,low,close,volume\n" + "".join(f"2020-01-01 00:{m:02},7,8,6,7,1\n" for m in range(9)))
+
+    def used(feed: str, *, offset: int) -> str:
+        demo_feed_use(feed)
+        account = Account.objects.get(is_enabled=True)
+        FeedOffset.objects.update_or_create(account=account, defaults={"feed": account.feed, "offset": offset})
+        return account.code
+
+    assert used(f"replay:{tape}@60x", offset=5) == "paper-tape"
+    assert used(f"replay:{tape}@60x", offset=9) == "paper-tape"
+    assert used(f"replay:{tape}@60x", offset=3) == "paper-tape-2"
+    assert used(f"replay:{tape}@max", offset=0) == "paper-tape-3"
+    assert list(Bot.objects.filter(code__startswith="tape").values_list("code", flat=True)) == [
+        "tape-2-btcusd",
+        "tape-3-btcusd",
+        "tape-btcusd",
+    ]
 
 
 def test_a_file_that_is_no_tape_changes_nothing(demo: Account, tmp_path: Path) -> None:

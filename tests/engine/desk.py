@@ -60,6 +60,7 @@ class Market:
 
     label = "SCRIPTED"
     is_synthetic = True
+    is_recorded = False
     has_synchronised_clock = True
     offset = 0
     broken_lines = 0

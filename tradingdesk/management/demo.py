@@ -7,6 +7,7 @@ the account's concentration limit lets through.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -21,8 +22,8 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
-from execution.feeds import tape_intervals
-from execution.models import Account, Bot
+from execution.feeds import tape_intervals, tape_is_over
+from execution.models import Account, Bot, FeedOffset
 from execution.services import account_save, bot_save
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, RiskSettings
 from risk.core.settings import AccountLimits as Limits
@@ -188,33 +189,38 @@ def _tape(feed: str) -> tuple[str, dict[str, int]]:
 
 
 def _tape_account(feed: str, bars: Mapping[str, int]) -> str:
-    """The code of the account that trades this tape, with one enabled bot per symbol. Money of another currency is another account."""
-    currency = _currency(next(iter(bars)))
-    code = TAPE if currency == "USDT" else f"{TAPE}-{currency.lower()}"
-    account = Account.objects.filter(code=code).first()
-    if account is None:
-        account = _account(code, "Paper Tape" if code == TAPE else f"Paper Tape {currency}", feed, currency=currency)
-        _people([account])
+    """The code of the account that trades this tape, with one bot per symbol.
+
+    A tape goes on where it stood. One that is over, another one, or the same at another speed starts an account of its own: its market
+    time begins again, and an account's never goes back.
+    """
+    for number in itertools.count(1):
+        code = TAPE if number == 1 else f"{TAPE}-{number}"
+        account = Account.objects.filter(code=code).first()
+        if account is None:
+            _tape_account_make(code, "Paper Tape" if number == 1 else f"Paper Tape {number}", feed, bars)
+            return code
+        if account.feed == feed and not _is_over(account):
+            return code
+    raise AssertionError("numbers do not end")
+
+
+def _tape_account_make(code: str, name: str, feed: str, bars: Mapping[str, int]) -> None:
+    account = _account(code, name, feed, currency=_currency(next(iter(bars))))
+    _people([account])
     profile = RiskProfile.objects.filter(code="demo").first() or _profile()
-    codes = {f"tape-{symbol.lower()}"[:40]: symbol for symbol in bars}
-    for bot_code, symbol in codes.items():
-        _tape_bot(bot_code, account, profile, symbol, bar_s=bars[symbol])
-    for bot in account.bots.filter(is_enabled=True).exclude(code__in=codes):
-        bot.is_enabled = False
-        bot_save(bot=bot, instruments=bot.instruments.all(), version=bot.version, by=BY)
-    return code
+    for symbol, bar_s in bars.items():
+        currency = _currency(symbol)
+        spec = (AssetClass.CRYPTO_SPOT, D("0.01"), D("0.00001"), D(5), symbol.removesuffix(currency))
+        instrument = _instrument(symbol, INSTRUMENTS.get(symbol, spec), currency)
+        bot_code = f"{code.removeprefix('paper-')}-{symbol.lower()}"[:40]
+        _bot(bot_code, account, profile, instrument, brain=TAPE_BRAIN, params=TAPE_PARAMS, bar_s=bar_s)
 
 
-def _tape_bot(code: str, account: Account, profile: RiskProfile, symbol: str, *, bar_s: int) -> None:
-    bot = Bot.objects.filter(code=code).first()
-    currency = _currency(symbol)
-    spec = (AssetClass.CRYPTO_SPOT, D("0.01"), D("0.00001"), D(5), symbol.removesuffix(currency))
-    instrument = _instrument(symbol, INSTRUMENTS.get(symbol, spec), currency)
-    if bot is None:
-        _bot(code, account, profile, instrument, brain=TAPE_BRAIN, params=TAPE_PARAMS, bar_s=bar_s)
-    elif not bot.is_enabled or bot.bar_s != bar_s:
-        bot.is_enabled, bot.bar_s = True, bar_s
-        bot_save(bot=bot, instruments=[instrument], version=bot.version, by=BY)
+def _is_over(account: Account) -> bool:
+    offset = FeedOffset.objects.filter(account=account, feed=account.feed).values_list("offset", flat=True).first()
+    found = _REPLAY.fullmatch(account.feed)
+    return offset is not None and found is not None and tape_is_over(found["path"], offset)
 
 
 def _currency(symbol: str) -> str:

@@ -23,6 +23,8 @@ _HISTORY_MAX: Final = 100_000
 _HISTORY_SHARE: Final = 4
 #: a wait shorter than this is not waited for: the next one will be longer
 _WAIT_MIN_S: Final = 0.002
+#: a tape that was held up this long goes on from where it was; it does not catch up in a burst
+_BEHIND_MAX_S: Final = 1.0
 _YIELD_EVERY: Final = 200
 _BROKEN_LOGGED_MAX: Final = 1000
 
@@ -34,6 +36,7 @@ class ReplayFeed:
     """
 
     is_synthetic = False
+    is_recorded = True
     has_synchronised_clock = False
 
     def __init__(
@@ -111,4 +114,7 @@ class _Pace:
         if self._began is None:
             self._began = (at, self._loop.time())
         first_at, began_s = self._began
-        return began_s + (at - first_at).total_seconds() / self._speed - self._loop.time()
+        wait_s = began_s + (at - first_at).total_seconds() / self._speed - self._loop.time()
+        if wait_s < -_BEHIND_MAX_S:
+            self._began, wait_s = (at, self._loop.time()), 0.0
+        return wait_s

@@ -22,6 +22,7 @@ class SyntheticFeed:
 
     label = "SYNTHETIC"
     is_synthetic = True
+    is_recorded = False
     has_synchronised_clock = True
     broken_lines = 0
 
