@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -14,8 +12,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
+    path("", include("tradingdesk.people.urls")),
+    path("", include("tradingdesk.console.urls")),
 ]
-if importlib.util.find_spec("tradingdesk.people.urls"):
-    urlpatterns.append(path("", include("tradingdesk.people.urls")))
-if importlib.util.find_spec("tradingdesk.console.urls"):
-    urlpatterns.append(path("", include("tradingdesk.console.urls")))
