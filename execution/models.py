@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.db import models
 from django.db.models import Q
 
@@ -12,12 +13,39 @@ from execution.core.controls import BotStatus
 from execution.core.messages import CommandKind, CommandStatus, SignalKind
 from execution.core.orders import OrdStatus, Purpose
 from risk.core.units import OrdType, ScopeKind, Side, TimeInForce
-from risk.core.verdict import OrderClass
+from risk.core.verdict import Check, OrderClass
+from risk.core.wording import WORDS, check_as_dict
 from risk.fields import DecimalText
+
+if TYPE_CHECKING:
+    _Json = models.JSONField[Any, Any]
+else:
+    _Json = models.JSONField
 
 
 def _choices(enum: Any) -> list[tuple[str, str]]:
     return [(member.value, member.value.replace("_", " ").lower()) for member in enum]
+
+
+class ChecksField(_Json):
+    """Checks kept as numbers and put into words when somebody reads them: they are written on the way of every order."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        found = super().from_db_value(value, expression, connection)
+        return [check if isinstance(check, dict) else _worded(check) for check in found or []]
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs
+
+
+def _worded(raw: Any) -> dict[str, Any]:
+    """A check in words; one of a gate that has another name by now keeps its plain numbers."""
+    check = msgspec.convert(raw, Check)
+    if check.gate in WORDS:
+        return check_as_dict(check)
+    plain: dict[str, Any] = msgspec.to_builtins(dict(zip(Check.__struct_fields__, raw, strict=False)))
+    return plain
 
 
 class Account(models.Model):
@@ -112,8 +140,8 @@ class Signal(models.Model):
     #: empty when approved
     reason = models.CharField(max_length=32, blank=True, default="")
     text = models.CharField(max_length=500, blank=True, default="")
-    #: list of Check as JSON objects, in the gates' order
-    checks = models.JSONField(default=list)
+    #: list of checks in the gates' order, read as `risk.core.wording.check_as_dict` words them
+    checks = ChecksField(default=list)
     order_qty = DecimalText(null=True)
     price = DecimalText(null=True)
     bid = DecimalText(null=True)

@@ -21,7 +21,6 @@ from execution.core.positions import FillState, PositionState
 from execution.core.state import ENTITIES
 from execution.store.tables import Table, execute_many, sqlite_time
 from risk.core.book import Halt
-from risk.core.wording import check_as_dict
 from risk.models import Halt as HaltRow
 
 Row = tuple[Any, ...]
@@ -317,7 +316,7 @@ def _signal(r: SignalRecord) -> Row:
         *(
             r.reason or "",
             r.text,
-            [check_as_dict(check) for check in r.checks],
+            r.checks,
             r.order_qty,
             r.price,
             quote.bid if quote else None,

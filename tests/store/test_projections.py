@@ -15,8 +15,9 @@ from execution.models import BotState as BotRow
 from execution.store import journal
 from execution.store.projections import SignalFold, signals_last
 from risk.core.book import Halt
-from risk.core.units import Scope, ScopeKind
-from risk.core.verdict import HaltCause, HaltMode, Reason
+from risk.core.units import NO_LIMIT, Scope, ScopeKind
+from risk.core.verdict import Check, HaltCause, HaltMode, Reason
+from risk.core.wording import check_as_dict
 from risk.models import Halt as HaltRow
 from risk.models import RiskProfile
 from tests.store.values import at, entry, fill, order, part, publish, signal
@@ -85,6 +86,18 @@ def test_it_starts_a_new_row_after_something_else(leased: Account, between: Any)
     for record in (signal(0), signal(1), between, signal(2)):
         _fold(leased, fold, record)
     assert list(Signal.objects.order_by("id").values_list("decision_id", "repeats")) == [("d0", 2), ("d9", 1), ("d2", 1)]
+
+
+def test_it_keeps_the_numbers_of_a_check_and_reads_its_words(leased: Account) -> None:
+    checks = (
+        Check("Order notional", is_passed=True, observed=Decimal("1250.5"), limit=NO_LIMIT, level="profile demo"),
+        Check("Halts", is_passed=False, level="firm", detail="the firm is halted", reason=Reason.HALTED),
+    )
+    _fold(leased, SignalFold(), signal(1, checks=checks))
+    assert Signal.objects.get().checks == [check_as_dict(check) for check in checks]
+    Signal.objects.update(checks=[["A gate of old", True, "7", "9", "profile demo"]])
+    (old,) = Signal.objects.get().checks
+    assert (old["gate"], old["observed"], old["limit"]) == ("A gate of old", "7", "9")
 
 
 def test_it_never_folds_an_approval(leased: Account) -> None:
