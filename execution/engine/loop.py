@@ -86,7 +86,7 @@ class DeskLoop:
         self._is_over = False
         self._room = asyncio.Event()
         self._room.set()
-        #: halts this Desk let go: a poll that was read before must not bring them back
+        #: halts this Desk let go, from that moment on: rows that were read before the commit must not bring them back
         self.halts_cleared: set[str] = set()
 
     @property
@@ -145,6 +145,7 @@ class DeskLoop:
             self.stop()
             self._broken(EventFailed(event, traceback.format_exc()))
             return
+        self.halts_cleared.update(e.key for e in effects if isinstance(e, Publish) and e.kind == "halt_cleared")
         if desk.seq == seq:
             if effects:
                 self._submit(Write(seq, event.at, born, None, effects, fold=self._folded(effects)))
@@ -173,10 +174,7 @@ class DeskLoop:
         for write in writes:
             self._stream.note(write.effects, seq=write.seq, fold=write.fold)
             for effect in write.effects:
-                if isinstance(effect, Publish):
-                    if effect.kind == "halt_cleared":
-                        self.halts_cleared.add(effect.key)
-                else:
+                if not isinstance(effect, Publish):
                     self._perform(effect, write.born)
         if not self._session.unwritten or not self.is_behind:
             self._room.set()

@@ -193,6 +193,7 @@ async def test_it_does_not_bring_a_halt_back_that_an_old_poll_still_saw(place: P
         assert list(engine.runner.desk.state.halts) == ["h1"]
         await place.rows(lambda: command(place, CommandKind.CLEAR, halt.scope, halt_id="h1"))
         await until(lambda: not engine.runner.desk.state.halts)
+        engine.runner.apply(Poll([], [halt]))
         await until(lambda: engine.runner._loop.unwritten == 0)
         engine.runner.apply(Poll([], [halt]))
         assert engine.runner.desk.state.halts == {}
