@@ -361,15 +361,16 @@ def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Over
     chosen = Account.objects.filter(is_enabled=True) if accounts is None else accounts
     rows = list(chosen.select_related("state", "limits", "lease").order_by("code"))
     ids = [account.pk for account in rows]
-    bots = list(Bot.objects.filter(account__in=ids).select_related("state", "profile"))
+    bots = list(Bot.objects.filter(account__in=ids).select_related("state"))
     halts = [
         halt for halt in Halt.objects.filter(cleared_at=None) if _concerns(halt, {a.code for a in rows}, {b.code for b in bots})
     ]
+    instruments = Instrument.objects.in_bulk()
     return Overview(
         at=at,
         accounts=rows,
         bots=bots,
-        owned=list(BotInstrument.objects.filter(account__in=ids).select_related("instrument").order_by("instrument__symbol")),
+        owned=_owned(ids, instruments),
         positions=list(Position.objects.filter(account__in=ids, is_open=True)),
         brackets=list(Bracket.objects.filter(account__in=ids, is_open=True).order_by("id")),
         orders=list(Order.objects.filter(account__in=ids, is_working=True).order_by("id")),
@@ -378,9 +379,17 @@ def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Over
         alarms=list(Alarm.objects.filter(account__in=ids, returned_at=None)),
         engines=list(Engine.objects.filter(seen_at__gt=at - timedelta(days=1)).order_by("started_at")),
         commands=list(_commands_that_matter(ids, halts, since=at - ACTS_RECENT)),
-        instruments={i.symbol: i for i in Instrument.objects.all()},
+        instruments={i.symbol: i for i in instruments.values()},
         denials=_denials_newest(ids),
     )
+
+
+def _owned(account_ids: Collection[int], instruments: dict[int, Instrument]) -> list[BotInstrument]:
+    """Which bot trades what, by symbol, with the instruments that are read already."""
+    rows = list(BotInstrument.objects.filter(account__in=account_ids))
+    for row in rows:
+        row.instrument = instruments[row.instrument_id]
+    return sorted(rows, key=lambda row: row.instrument.symbol)
 
 
 def _denials_newest(account_ids: Collection[int]) -> dict[str, tuple[int, datetime]]:
@@ -444,10 +453,6 @@ def _of(found: QuerySet[Any], bot: str, symbol: str) -> QuerySet[Any]:
 
 def fills_of_order(order: Order) -> QuerySet[Fill]:
     return Fill.objects.filter(account=order.account_id, cl_ord_id=order.cl_ord_id).order_by("id")
-
-
-def orders_of_bracket(bracket: Bracket) -> QuerySet[Order]:
-    return Order.objects.filter(account=bracket.account_id, bracket_id=bracket.bracket_id).order_by("id")
 
 
 def signal_of_order(order: Order) -> Signal | None:

@@ -329,6 +329,15 @@ def test_it_cancels_a_leg_and_keeps_the_other(desk: DeskRows, alice: User) -> No
     assert (act.kind, act.target) == (CommandKind.CANCEL_LEG, bracket.target_id)
 
 
+def test_it_keeps_the_reason_of_every_act(desk: DeskRows, alice: User) -> None:
+    addresses = acts(desk)
+    for name, address in addresses.items():
+        Halt.objects.exclude(pk="halt-2").delete()
+        client_of(alice).post(address, {**KEY, **BODIES.get(name, {}), "reason": f"why {name}"}, headers=HTMX)
+    wanted = {f"why {name}" for name in addresses if name not in {"alarm-ack", "bots-resume", *REFUSED}}
+    assert set(Act.objects.values_list("reason", flat=True)) == wanted
+
+
 # --- what pages carry ------------------------------------------------------------------------------------------------------
 
 

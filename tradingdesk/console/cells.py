@@ -18,7 +18,7 @@ from execution.selectors import Overview, is_resting, is_stuck
 from risk.core.units import ZERO, OrdType
 from tradingdesk.console import strip
 from tradingdesk.console.access import Rights
-from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, money, signed, span, words
+from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, signed, span, words
 
 Html = SafeString | str
 
@@ -473,7 +473,3 @@ def notional(position: Position) -> Decimal:
     price: Decimal = position.mark if position.mark is not None else position.avg_px or ZERO
     worth: Decimal = abs(position.qty) * price * position.contract_value
     return worth
-
-
-def about(position: Position) -> str:
-    return money(notional(position))

@@ -161,8 +161,6 @@ POSITIONS = Table(
     empty="No open position. When an entry fills, it is listed here with what protects it.",
 )
 
-TABLES = {table.name: table for table in (FLEET, SIGNALS, ORDERS, BRACKETS, POSITIONS)}
-
 
 def heads(table: Table) -> SafeString:
     cells_ = "".join(f'<th class="{column.css}" scope="col">{column.title}</th>' for column in table.columns)

@@ -68,7 +68,3 @@ class ClearForm(forms.Form):
 class StopForm(forms.Form):
     mode = forms.ChoiceField(choices=[(mode.value, mode.value) for mode in StopMode], initial=StopMode.NOW)
     reason = forms.CharField(required=False, max_length=300)
-
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(required=False, max_length=300)

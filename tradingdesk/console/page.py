@@ -49,8 +49,6 @@ DESK_PIECES: Final = {
     "alarms": "console/desk.html#alarms",
     "fleet-told": "console/desk.html#fleet-told",
 }
-#: an act's form in a page without JavaScript comes back here
-NEXT: Final = "next"
 
 
 def look_of(request: HttpRequest) -> Overview:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from execution.core.messages import CommandStatus, StepState
@@ -364,7 +364,3 @@ def bot_button(bot: Bot, effective: Effective) -> tuple[str, str, bool]:
         case "STOPPED":
             return "Start…", reverse("console:bot-start", args=[bot.code]), True
     return "Pause", reverse("console:bot-pause", args=[bot.code]), False
-
-
-def joined(parts: list[SafeString]) -> SafeString:
-    return format_html_join(mark_safe(" · "), "{}", ((part,) for part in parts))

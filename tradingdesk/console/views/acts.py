@@ -32,6 +32,7 @@ from tradingdesk.console.page import look_of, page
 from tradingdesk.console.views.lists import drawer
 
 _KEY_MAX: Final = 64
+_REASON_MAX: Final = 300
 
 
 def is_htmx(request: HttpRequest) -> bool:
@@ -39,11 +40,12 @@ def is_htmx(request: HttpRequest) -> bool:
 
 
 def asked(request: HttpRequest) -> dict[str, Any]:
-    """Who asks, from where, and the key. The page's key is one for all its buttons, so it is joined with the address."""
+    """Who asks, from where, why, and the key. The page's key is one for all its buttons, so it is joined with the address."""
     key = request.POST.get("key", "")
     scoped = f"{key[:40]}:{hashlib.sha256(request.path.encode()).hexdigest()[:16]}" if key else ""
     return {
         "by": access.user_of(request).get_username(),
+        "reason": request.POST.get("reason", "")[:_REASON_MAX],
         "idempotency_key": scoped[:_KEY_MAX],
         "origin": f"console {request.META.get('REMOTE_ADDR', '')}".strip(),
     }
@@ -196,7 +198,7 @@ def bot_stop(request: HttpRequest, code: str) -> HttpResponse:
         if not form.is_valid():
             return said(request, "Choose how to stop.", level="refused", status=400)
         mode = StopMode(form.cleaned_data["mode"])
-        make = lambda: services.bot_stop(bot=bot, mode=mode, reason=form.cleaned_data["reason"], **asked(request))  # noqa: E731
+        make = lambda: services.bot_stop(bot=bot, mode=mode, **asked(request))  # noqa: E731
         return act(request, make, f"{code} stops {STOP_WORDS[mode]}.")
     look = look_of(request)
     told = stop_told(look, code)
@@ -248,8 +250,8 @@ def kill(request: HttpRequest) -> HttpResponse:
         if not form.is_valid():
             return refused_form(request, form, "console/kill.html", kill_page(request))
         scope, choice = form.cleaned_data["at"], KillChoice(form.cleaned_data["choice"])
-        reason, seen = form.cleaned_data["reason"], form.cleaned_data["seen"]
-        make = lambda: services.kill(scope=scope, choice=choice, reason=reason, seen=seen, **asked(request))  # noqa: E731
+        seen = form.cleaned_data["seen"]
+        make = lambda: services.kill(scope=scope, choice=choice, seen=seen, **asked(request))  # noqa: E731
         return made(request, make, scope)
     return page(request, drawer(request, "console/kill.html"), look=look_of(request), **kill_page(request))
 
@@ -338,7 +340,7 @@ def halt(request: HttpRequest) -> HttpResponse:
         if not form.is_valid():
             return refused_form(request, form, "console/halt.html", extra)
         scope, mode = form.cleaned_data["at"], HaltMode(form.cleaned_data["mode"])
-        make = lambda: services.halt(scope=scope, mode=mode, reason=form.cleaned_data["reason"], **asked(request))  # noqa: E731
+        make = lambda: services.halt(scope=scope, mode=mode, **asked(request))  # noqa: E731
         return made(request, make, scope)
     return page(request, drawer(request, "console/halt.html"), look=look_of(request), **extra)
 
@@ -352,7 +354,7 @@ def halt_clear(request: HttpRequest, halt_id: str) -> HttpResponse:
         if not form.is_valid():
             return refused_form(request, form, "console/clear.html", clear_page(request, row))
         make = lambda: services.halt_clear(  # noqa: E731
-            halt=row, **form.cleaned_data, at=timezone.now(), may_clear_latches=rights.may_clear, **asked(request)
+            halt=row, phrase=form.cleaned_data["phrase"], at=timezone.now(), may_clear_latches=rights.may_clear, **asked(request)
         )
         return act(
             request, make, f"Cleared: {strip.scope_words(row.scope, row.scope_key)}. Nothing started by itself; bots are paused."
