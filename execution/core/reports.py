@@ -15,7 +15,6 @@ from typing import Final
 from execution.core import orders
 from execution.core.fills import book_fill, reopen
 from execution.core.foreign import park
-from execution.core.halts import over
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
 from execution.core.orders import LEGS, Move, OrderState, OrdStatus, Purpose
 from execution.core.protection import leg_accepted, leg_refused
@@ -110,12 +109,9 @@ def _accept(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _after_doubt(turn: Turn, order: OrderState) -> None:
-    """An order we were not sure of works: an entry that somebody or a halt wanted gone meanwhile is canceled now."""
-    is_unwanted = bool(order.cancel_asked_by)
-    if order.order_class is OrderClass.ENTRY and over(turn, bot=order.bot, symbol=order.symbol):
-        is_unwanted = True
-    if is_unwanted:
-        cancel(turn, order, by=order.cancel_asked_by or "halt")
+    """An order we were not sure of works: one that somebody, or a halt, wanted gone meanwhile is canceled now."""
+    if order.cancel_asked_by:
+        cancel(turn, order, by=order.cancel_asked_by)
 
 
 def _end(turn: Turn, order: OrderState, report: Reported) -> None:

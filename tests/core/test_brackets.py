@@ -95,6 +95,27 @@ def test_it_shrinks_the_sibling_of_a_leg_that_filled_in_part(bench: Bench, first
     assert (bench.bracket(entry).status, bench.qty()) == (B.CLOSED, 0)
 
 
+def test_it_shrinks_one_step_at_a_time(bench: Bench) -> None:
+    bench.armed("10")
+    (stop,), (target,) = bench.legs()
+    bench.fill(stop, "4")
+    bench.fill(stop, "1")
+    assert sizes(bench.legs()[1]) == [10, 6], "the first smaller one is not answered yet"
+    bench.ack(bench.legs()[1][1])
+    assert sizes(bench.legs()[1]) == [10, 6, 5]
+    bench.ack(bench.legs()[1][2])
+    for leg in [o for o in bench.working() if o.pending]:
+        bench.report(leg, X.CANCELED)
+    assert sizes(bench.legs()[1]) == [5]
+    assert target.done
+
+
+def test_it_closes_what_is_naked_once(bench: Bench) -> None:
+    bench.fill(bench.buy("10"))
+    bench.wait(6)
+    assert [o.order_qty for o in bench.working() if o.purpose is Purpose.EXIT] == [10]
+
+
 def test_it_sends_no_second_leg_beside_an_unanswered_one(bench: Bench) -> None:
     entry = bench.buy("10")
     bench.fill(entry, "4")

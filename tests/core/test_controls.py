@@ -40,7 +40,7 @@ from execution.core.messages import (
 )
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from risk.core.book import Halt
-from risk.core.units import OrdType, Scope, ScopeKind, Side
+from risk.core.units import NO_LIMIT, OrdType, Scope, ScopeKind, Side
 from risk.core.verdict import HaltCause, HaltMode, Reason
 from tests.core.builders import ACCOUNT, BOT, BTC, ETH, NOON, OTHER, Bench, D, decision
 from tests.core.builders import settings as config
@@ -486,6 +486,27 @@ def test_it_starts_a_new_baseline_when_a_loss_is_cleared(bench: Bench) -> None:
     assert "The day's loss counts from 96,000 now." in answer.text
     bench.mark(BTC, "59")
     assert HaltCause.DAILY_LOSS not in {h.cause for h in bench.desk.state.halts.values()}
+
+
+def test_it_latches_a_drawdown_and_starts_a_new_peak_when_that_is_cleared(bench: Bench) -> None:
+    bench.take(SettingsChanged(at=bench.at, settings=config(version=2, limits={"daily_loss_pct": NO_LIMIT})))
+    bench.armed("100")
+    bench.mark(BTC, "150")
+    bench.mark(BTC, "40")
+    (halt,) = bench.desk.state.halts.values()
+    assert halt.cause is HaltCause.DRAWDOWN
+    bench.command(K.CLEAR, ON_ACCOUNT, halt_id=halt.halt_id)
+    bench.mark(BTC, "39")
+    assert HaltCause.DRAWDOWN not in {h.cause for h in bench.desk.state.halts.values()}
+
+
+def test_it_cancels_an_unknown_entry_under_a_halt_as_soon_as_it_is_found(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(100))
+    bench.take(SendFailed(at=bench.at, cl_ord_id=entry.cl_ord_id, outcome=SendOutcome.UNKNOWN))
+    bench.command(K.HALT, ON_BTC, halt_id="h1")
+    assert bench.canceled() == []
+    bench.ack(entry)
+    assert bench.canceled() == [entry.cl_ord_id]
 
 
 def test_it_begins_a_day_at_midnight(bench: Bench) -> None:

@@ -315,7 +315,7 @@ def test_it_ends_a_lost_order_link_after_a_comparison_and_a_while_of_health(benc
     bench.take(LinkChanged(at=bench.at, link=LinkKind.ORDERS, is_up=True))
     assert (len(bench.all(QueryVenue)), bench.alarms()) == (1, [])
     bench.wait(60)
-    assert reason() is Reason.NOT_READY, "no comparison yet"
+    assert (reason(), set(bench.desk.state.account.conditions)) == (Reason.NOT_READY, {"ORDERS", "RECONCILING"})
     bench.reconcile()
     bench.wait(10)
     assert (bench.desk.state.account.conditions, reason()) == ({}, None)
