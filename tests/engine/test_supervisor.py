@@ -15,7 +15,7 @@ from execution.core.desk import Desk
 from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SignalKind
 from execution.core.orders import OrdStatus
 from execution.engine import supervisor as supervisors
-from execution.models import Account, AccountState, Alarm, BotLog, Command, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
+from execution.models import Account, AccountState, Act, Alarm, BotLog, Command, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
 from execution.store import journal
 from execution.store.settings import settings_version_ensure
 from risk.core.units import OrdType, Scope, ScopeKind
@@ -261,11 +261,16 @@ async def test_it_starts_an_account_again_whose_instruments_changed(place: Place
 async def test_it_refuses_a_command_that_cannot_be_read_and_goes_on(place: Place) -> None:
     async with place.engine() as engine:
         await engine.active()
-        row = await place.rows(lambda: command(place, CommandKind.QUERY, Scope(ScopeKind.ACCOUNT, place.account.code)))
-        await place.rows(lambda: Command.objects.filter(pk=row.pk).update(body={"kind": "DANCE"}, status="PENDING"))
+        row = await place.rows(lambda: _unreadable(place))
         await until_rows(place, lambda: Command.objects.get(pk=row.pk).status == CommandStatus.REFUSED)
         good = await place.rows(lambda: command(place, CommandKind.QUERY, Scope(ScopeKind.ACCOUNT, place.account.code)))
         await until_rows(place, lambda: Command.objects.get(pk=good.pk).applied_seq is not None)
+
+
+def _unreadable(place: Place) -> Command:
+    now = timezone.now()
+    act = Act.objects.create(kind="QUERY", scope="FIRM", by="bob", idempotency_key="unreadable", at=now)
+    return Command.objects.create(act=act, account=place.account, body={"kind": "DANCE"}, created_at=now)
 
 
 async def test_it_loads_a_halt_that_was_written_while_no_engine_lived(place: Place) -> None:
