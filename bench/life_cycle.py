@@ -40,7 +40,7 @@ from risk.core.units import AssetClass, Instrument, Quote, Scope, ScopeKind
 D = Decimal
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SYMBOL, BOT, ACCOUNT = "BTCUSDT", "bench", "bench"
-LIVES, ROUNDS = 500, 5
+LIVES, ROUNDS = 200, 15
 FEE = D("0.05")
 
 
@@ -130,24 +130,24 @@ class Life:
 
 
 def measured() -> list[float]:
-    """Microseconds a life, per round."""
+    """Microseconds of processor time a life, per round: nothing here waits, and what else the machine does is not counted."""
     life = Life(ready_desk())
     for _ in range(LIVES):
         life.live()
     rounds = []
     gc.collect()
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(LIVES):
             life.live()
-        rounds.append((time.perf_counter() - begun) / LIVES * 1e6)
+        rounds.append((time.process_time() - begun) / LIVES * 1e6)
     assert life.desk.state.account.realised > 0
     return rounds
 
 
 def run() -> list[Figure]:
     how = (
-        f"{LIVES} lives of 7 events each, {ROUNDS} rounds, the median round per order: decide through every gate, acknowledge, fill, two "
+        f"{LIVES} lives of 7 events each, {ROUNDS} rounds, the median round per order, processor time: decide through every gate, acknowledge, fill, two "
         "legs acknowledged, target filled, sibling canceled; digest and published bodies included"
     )
     return [Figure("life_cycle_us", statistics.median(measured()), "µs", "<= 150", how)]
