@@ -23,7 +23,6 @@ from execution.core.messages import (
     DeskSettings,
     DropUnsent,
     Effect,
-    Mark,
     Marked,
     QueryOrder,
     QueryVenue,
@@ -38,6 +37,7 @@ from execution.core.messages import (
 from execution.core.orders import OrderState
 from execution.engine.clock import Clock
 from execution.engine.leases import Claim, Held
+from execution.engine.marks import Marks
 from execution.engine.outbox import Outbox
 from execution.engine.reconcile import Reconciler
 from execution.engine.timers import Timers
@@ -68,6 +68,7 @@ class Machine:
         self._arrived = arrived
         self._born = born
         self._n = 0
+        self._marks = Marks()
         #: command → the status it was last answered with
         self.answers: dict[str, str] = {}
         self.writer = JournalWriter(asyncio.get_running_loop(), crashed=self._crash)
@@ -140,8 +141,10 @@ class Machine:
         self.loop.take(Commanded(at=self.loop.clock.now(), command=command))
 
     def mark_all(self) -> None:
+        """Tell the Desk the marks that are due, as the engine does once a second."""
         now = self.loop.clock.now()
-        self.loop.take(Marked(at=now, marks=tuple(Mark(symbol, PRICE, now) for symbol in self.symbols)))
+        if marks := self._marks.due({symbol: self.quote(symbol) for symbol in self.symbols}, now):
+            self.loop.take(Marked(at=now, marks=marks))
 
     async def until(self, holds: Callable[[], bool], *, within_s: float = 60.0) -> None:
         async with asyncio.timeout(within_s):
