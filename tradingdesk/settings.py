@@ -91,12 +91,11 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "tradingdesk.console.middleware.htmx_sign_in",
-    "tradingdesk.console.middleware.htmx_sign_in",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "tradingdesk.console.middleware.content_security_policy",
+    "tradingdesk.console.middleware.null_characters_refused",
     "allauth.account.middleware.AccountMiddleware",
 ]
 

@@ -374,10 +374,21 @@ def test_it_says_what_to_do_on_an_empty_desk(db: None) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["verdict=denied", "verdict=approved", "bot=ema-btc", "symbol=BTCUSDT", "reason=GROSS_EXPOSURE", "bot=%00", "state=all"],
+    ["verdict=denied", "verdict=approved", "bot=ema-btc", "symbol=BTCUSDT", "reason=GROSS_EXPOSURE", "bot=nobody", "state=all"],
 )
 def test_it_filters(desk: DeskRows, alice: User, query: str) -> None:
     assert client_of(alice).get(f"{reverse('console:signals')}?{query}").status_code == 200
+
+
+def test_it_refuses_null_characters(desk: DeskRows, alice: User) -> None:
+    client = client_of(alice)
+    answers = [
+        client.get(f"{reverse('console:signals')}?bot=%00"),
+        client.get(reverse("console:bot", args=["x"]).replace("/x/", "/%00/")),
+        client.post(reverse("console:kill"), {"scope": "FIRM", "key": "a\0b"}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400, 400]
+    assert not Act.objects.exists()
 
 
 def test_it_filters_signals_by_verdict(desk: DeskRows, alice: User) -> None:

@@ -1,4 +1,5 @@
-"""Two rules of every answer: scripts and styles come from this desk only, and htmx is told in words it understands to sign in."""
+"""Rules of every request and answer: text is text, scripts and styles come from this desk only, and htmx is told in words it understands
+to sign in."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import resolve_url
 
 POLICY: Final = (
@@ -21,6 +22,18 @@ def content_security_policy(get_response: Callable[[HttpRequest], HttpResponse])
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
+
+    return middleware
+
+
+def null_characters_refused(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """A null character is in no name and no reason, and PostgreSQL refuses it wherever it comes: so it is refused at the door."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        values = (value for sent in (request.GET, request.POST) for _, found in sent.lists() for value in found)
+        if "\0" in request.path or any("\0" in str(value) for value in values):
+            return HttpResponseBadRequest("A null character is not text. Write it without one.", content_type="text/plain")
+        return get_response(request)
 
     return middleware
 
