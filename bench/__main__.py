@@ -11,6 +11,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import django
+
 import bench
 from bench.figure import Figure
 
@@ -43,6 +45,7 @@ def told(figure: Figure) -> str:
 
 def main(names: list[str]) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tradingdesk.settings")
+    django.setup()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores\n")
     print(row("figure", "value", "unit", "bound", ""), flush=True)
     figures: list[Figure] = []
