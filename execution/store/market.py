@@ -57,12 +57,6 @@ def phase_write(account_id: int, *, phase: str, checklist: list[dict[str, Any]],
     AccountState.objects.update_or_create(account_id=account_id, defaults={"phase": phase, "checklist": checklist, **fields})
 
 
-def bars_recent(account_id: int, symbol: str, interval_s: int, count: int) -> list[Bar]:
-    """The last closed bars we kept, oldest first."""
-    rows = BarRow.objects.filter(account_id=account_id, symbol=symbol, interval_s=interval_s).order_by("-start_at")[:count]
-    return [Bar(symbol, interval_s, r.start_at, r.open, r.high, r.low, r.close, r.volume) for r in reversed(rows)]
-
-
 def offset_of(account_id: int, feed: str) -> int:
     """Where the tape stands; 0 for a tape never played or another one."""
     row = FeedOffset.objects.filter(account_id=account_id, feed=feed).first()

@@ -59,10 +59,6 @@ class Table:
         return mark_safe(f'<tr id="{row_id}" class="{css}">{parts}</tr>')  # noqa: S308
 
 
-def _account_key(row: Any, name: str) -> str:
-    return f"{row.account_id}-{getattr(row, name)}"
-
-
 def _pk(row: Any) -> str:
     return str(row.pk)
 
