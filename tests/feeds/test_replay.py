@@ -276,7 +276,14 @@ async def test_it_keeps_the_tapes_pace(tmp_path: Path, monkeypatch: pytest.Monke
     assert sum(waited) == pytest.approx(4.5 / 60, abs=1e-3)
 
 
-async def _waits(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+async def test_it_goes_on_from_where_it_was_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes its prices may keep it waiting: what is left then comes at the tape's pace, not in a burst."""
+    feed = replay(tape(tmp_path, [*LINES, *MORE]), speed="60x", offset=1)
+    waited = await _waits(feed, monkeypatch, held_up_s=100.0)
+    assert 0.5 * 4.5 / 60 < sum(waited) <= 4.5 / 60 + 1e-3
+
+
+async def _waits(feed: Feed, monkeypatch: pytest.MonkeyPatch, *, held_up_s: float = 0.0) -> list[float]:
     loop, now, waited = asyncio.get_running_loop(), [0.0], []
 
     async def pass_time(seconds: float) -> None:
@@ -285,7 +292,8 @@ async def _waits(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(loop, "time", lambda: now[0])
     monkeypatch.setattr(asyncio, "sleep", pass_time)
-    await heard(feed)
+    async for _ in feed.events():
+        now[0], held_up_s = now[0] + held_up_s, 0.0
     monkeypatch.undo()
     return waited
 

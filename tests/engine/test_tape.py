@@ -1,0 +1,48 @@
+"""A tape on the engine's floor: it waits for a desk that may trade, because what it says is said once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+from execution.core.desk import Desk
+from execution.engine.clock import Clock
+from execution.engine.floor import Floor
+from execution.engine.publisher import Stream
+from risk.core.units import Quote
+from tests.conftest import NOON
+
+WITHIN_S = 10
+
+
+class Tape:
+    """Three prices, and how many of them were taken."""
+
+    label, is_synthetic, is_recorded, has_synchronised_clock, offset, broken_lines = "TAPE", False, True, False, 0, 0
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def events(self) -> AsyncIterator[Quote]:
+        for price in (Decimal(100), Decimal(101), Decimal(102)):
+            self.taken += 1
+            yield Quote("BTCUSDT", price, price + 1, price, NOON, NOON, NOON)
+
+    async def history(self, symbol: str, *, bars: int, interval_s: int) -> list[Any]:
+        return []
+
+
+async def test_it_waits_after_its_first_price_until_the_desk_may_trade() -> None:
+    tape, desk, told = Tape(), Desk.new("paper"), asyncio.Queue[Any]()
+    loop: Any = SimpleNamespace(desk=desk, clock=Clock(), take=told.put_nowait, is_behind=False)
+    floor = Floor(loop, tape, feed_spec="tape", shown=None, stream=Stream(account_id=1, code="paper"), note=lambda *words: None)
+    running = asyncio.create_task(floor.run())
+    await asyncio.wait_for(told.get(), WITHIN_S)
+    await asyncio.wait({running}, timeout=0.2)
+    assert (tape.taken, running.done()) == (1, False)
+    desk.state.account.is_reconciled = True
+    await asyncio.wait_for(running, WITHIN_S)
+    assert tape.taken == 3
