@@ -16,7 +16,7 @@ from execution.core.positions import FillState, PositionState
 from risk.core.book import Halt
 
 #: Bumped when a change of the core may change what a replay gives. Digests are compared only within one version.
-CORE_VERSION: Final = "1"
+CORE_VERSION: Final = "2"
 SCHEMA: Final = 1
 
 
