@@ -4,7 +4,7 @@ DESK ?=
 TAPE ?=
 BIN = .venv/bin
 
-.PHONY: run setup setup-test test lint bench pictures lock
+.PHONY: run setup setup-test test lint bench bench-peer pictures lock
 
 run: setup
 	@exec $(BIN)/python manage.py desk $(DESK)
@@ -27,11 +27,15 @@ lint: setup-test
 bench: setup-test
 	@$(BIN)/python -m bench
 
+bench-peer: setup-test
+	@$(BIN)/python -m bench.peer
+
 pictures: setup-test
 	@$(BIN)/python -m docs.take_pictures $(TAPE)
 
 lock: setup-test
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --group test -c requirements.lock -o requirements-test.lock
+	$(BIN)/uv pip compile $(LOCK) --group peer -o requirements-peer.lock
 
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade

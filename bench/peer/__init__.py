@@ -1,0 +1,1 @@
+"""This desk and a peer on one tape, side by side."""
