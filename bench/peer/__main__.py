@@ -61,7 +61,7 @@ def figures(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> tuple[floa
 
 
 def main() -> None:
-    commands = {
+    commands: dict[str, Sequence[str | Path]] = {
         "tradingdesk": [sys.executable, "-c", OURS],
         "nautilus_trader": [peer_python(), ROOT / "bench" / "peer" / "nautilus.py"],
     }
