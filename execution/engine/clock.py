@@ -1,9 +1,18 @@
-"""The clock of the engine: wall time at process start plus monotonic time since, so that a stepped system clock moves nothing."""
+"""The clock of the engine: wall time at process start plus monotonic time since, so that a stepped system clock moves nothing.
+
+Waits, ages and deadlines are counted in the running loop's own time: whoever brings the loop brings the time.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+
+
+def monotonic() -> float:
+    """Seconds that never go back, by the running loop."""
+    return asyncio.get_running_loop().time()
 
 
 class Clock:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from execution.engine.clock import monotonic
 from execution.models import Engine, Lease
 
 _NOW: Final = {"sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", "postgresql": "clock_timestamp()"}
@@ -47,7 +47,7 @@ class Held:
 
     @property
     def left_s(self) -> float:
-        return self.deadline - time.monotonic()
+        return self.deadline - monotonic()
 
 
 def claim(account_id: int, *, engine: str, lease_s: float, send_timeout_s: float) -> Claim | None:

@@ -11,7 +11,6 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -22,7 +21,7 @@ import msgspec
 from execution.core.desk import Desk
 from execution.core.messages import Commanded, Effect, Event, Publish
 from execution.core.state import CORE_VERSION
-from execution.engine.clock import AccountClock
+from execution.engine.clock import AccountClock, monotonic
 from execution.engine.inbox import Inbox
 from execution.engine.publisher import Stream
 from execution.engine.writer import JournalWriter, Session, Write
@@ -127,7 +126,7 @@ class DeskLoop:
     def image_write(self) -> None:
         """Write a snapshot of the state as it is."""
         if self.desk.seq:
-            self._submit(Write(self.desk.seq, self.clock.now(), time.monotonic(), None, (), image=self._image()))
+            self._submit(Write(self.desk.seq, self.clock.now(), monotonic(), None, (), image=self._image()))
 
     @property
     def has_overflowed(self) -> bool:
@@ -138,7 +137,7 @@ class DeskLoop:
     def _handle(self, event: Event) -> None:
         if self._poisoned and fingerprint(event) in self._poisoned:
             return
-        desk, seq, born = self.desk, self.desk.seq, time.monotonic()
+        desk, seq, born = self.desk, self.desk.seq, monotonic()
         try:
             effects = desk.handle(event)
         except Exception:  # a defect of the core, whatever it is: this Desk is not to be trusted any more

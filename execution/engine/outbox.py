@@ -12,7 +12,6 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
@@ -22,7 +21,7 @@ import structlog
 
 from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, SendReplace, Timing
 from execution.core.ports import Broker, NotSent, Refused
-from execution.engine.clock import AccountClock
+from execution.engine.clock import AccountClock, monotonic
 from execution.engine.leases import Held
 from risk.core.units import Scope
 from risk.core.verdict import OrderClass
@@ -55,10 +54,10 @@ class Budget:
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s
         self._tokens = per_s
-        self._at = time.monotonic()
+        self._at = monotonic()
 
     def take(self) -> bool:
-        now = time.monotonic()
+        now = monotonic()
         self._tokens = min(self._per_s, self._tokens + (now - self._at) * self._per_s)
         self._at = now
         if self._tokens < 1:
@@ -127,7 +126,7 @@ class Outbox:
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Queue a query."""
-        self._put(Lane.QUERIES, Waiting(None, work, time.monotonic()))
+        self._put(Lane.QUERIES, Waiting(None, work, monotonic()))
 
     def drop_unsent(self, scope: Scope) -> None:
         """Take every entry of the scope that has not started out of the queue; each comes back NOT_SENT."""
@@ -211,7 +210,7 @@ class Outbox:
     def _refusal(self, request: Waiting) -> str:
         if self._entries_closed:
             return self._entries_closed
-        return "waited too long to be sent" if time.monotonic() - request.born > self._age_s_max else ""
+        return "waited too long to be sent" if monotonic() - request.born > self._age_s_max else ""
 
     def _drop(self, matches: Callable[[SendNewOrder], bool], why: str) -> bool:
         """Take unsent orders out of the lanes; True if any was there."""

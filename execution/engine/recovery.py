@@ -11,7 +11,7 @@ from execution.core.messages import DeskSettings
 from execution.core.state import CORE_VERSION
 from execution.models import Account
 from execution.store import journal
-from execution.store.journal import Entry
+from execution.store.journal import Entry, Loaded
 from execution.store.projections import SignalFold, signals_last
 from execution.store.settings import settings_version_ensure, settings_version_value
 
@@ -42,16 +42,19 @@ def recover(account_id: int) -> Recovered:
     started = time.perf_counter()
     account = Account.objects.get(pk=account_id)
     settings = settings_version_value(settings_version_ensure(account, by="engine", reason="start"))
-    loaded = journal.load(account_id)
-    if loaded is None:
-        desk, epoch, tail = Desk.new(account.code), epoch_draw(), []
-    else:
-        desk, epoch, tail = Desk(loaded.state) if loaded.state else Desk.new(account.code), loaded.epoch, loaded.tail
-    for entry in tail:
-        replay(desk, entry)
+    loaded = journal.load(account_id) or Loaded(epoch_draw(), None, [])
+    desk = rebuild(account.code, loaded)
     fold = SignalFold(signals_last(account_id))
     wanted = tuple(account.bots.filter(is_enabled=True, should_run=True).values_list("code", flat=True))
-    return Recovered(account.code, desk, epoch, settings, fold, wanted, len(tail), time.perf_counter() - started)
+    return Recovered(account.code, desk, loaded.epoch, settings, fold, wanted, len(loaded.tail), time.perf_counter() - started)
+
+
+def rebuild(account: str, loaded: Loaded) -> Desk:
+    """The Desk that the snapshot and the tail come to. Raises ReplayDiffers."""
+    desk = Desk(loaded.state) if loaded.state else Desk.new(account)
+    for entry in loaded.tail:
+        replay(desk, entry)
+    return desk
 
 
 def replay(desk: Desk, entry: Entry) -> None:

@@ -7,8 +7,7 @@ stands, nothing that adds risk leaves.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -48,7 +47,7 @@ from execution.core.state import CORE_VERSION
 from execution.engine import checklist as lines
 from execution.engine.brains import Seat
 from execution.engine.checklist import Checklist
-from execution.engine.clock import AccountClock, Clock
+from execution.engine.clock import AccountClock, Clock, monotonic
 from execution.engine.database import DatabaseThread
 from execution.engine.floor import Floor
 from execution.engine.leases import Held
@@ -83,6 +82,8 @@ class Parts(NamedTuple):
     writer: JournalWriter
     database: DatabaseThread
     publisher: Publisher
+    open_broker: Callable[..., Broker] = open_broker
+    open_feed: Callable[..., Feed] = open_feed
 
 
 class _Done(Exception):
@@ -191,7 +192,7 @@ class Runner:
         log.info("the journal is replayed", account=account.code, seq=recovered.desk.seq, took=replayed)
         await asyncio.sleep(self.lease.quiet_s)
         self._opened = (account.broker, account.broker_options, account.feed, recovered.settings.instruments)
-        self._broker = open_broker(
+        self._broker = parts.open_broker(
             account.broker,
             account=account.code,
             options=account.broker_options,
@@ -204,7 +205,7 @@ class Runner:
         self.checklist.note(lines.VENUE, True, account.broker)
         self.checklist.note(lines.CLOCK, True, "the venue runs on this machine's clock")
         offset = await parts.database.run(market.offset_of, self.account_id, account.feed)
-        feed = open_feed(
+        feed = parts.open_feed(
             account.feed, instruments=recovered.settings.instruments, seed=_FEED_SEED, offset=offset, clock=parts.clock.now
         )
         self._build(recovered, feed, account.feed)
@@ -292,10 +293,10 @@ class Runner:
     async def _journal_lost(self, cause: JournalFailed) -> None:
         """Wait for the database; past the grace, cancel entries while the lease still lets us."""
         log.error("the journal failed", account=self.stream.code, error=str(cause))
-        failed_at = time.monotonic()
+        failed_at = monotonic()
         is_cut = False
         while not self._end.done() and not await self._can_write():
-            if not is_cut and time.monotonic() - failed_at > self._parts.timing.journal_grace_ms / 1000:
+            if not is_cut and monotonic() - failed_at > self._parts.timing.journal_grace_ms / 1000:
                 is_cut = True
                 await self.entries_cancel()
             await asyncio.sleep(0.1)

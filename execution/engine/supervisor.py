@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from django.db import Error as AnyDatabaseError
 from execution.core.messages import Event
 from execution.engine import leases, vitals
 from execution.engine.brains import Seat
+from execution.engine.clock import monotonic
 from execution.engine.leases import Held
 from execution.engine.loop import EventFailed, fingerprint
 from execution.engine.recovery import ReplayDiffers
@@ -66,7 +66,7 @@ class Slot:
 
     def failed(self) -> int:
         """Count a failure; how many there were lately. Health long enough forgets the ones before."""
-        now = time.monotonic()
+        now = monotonic()
         if self.failures and now - self.failures[-1] > HEALTHY_S:
             self.failures.clear()
         self.failures.append(now)
@@ -144,7 +144,7 @@ class Supervisor:
                 await runner.drain(within_s=DRAIN_S)
 
     async def _claim(self, account_id: int) -> None:
-        timing, asked = self._parts.timing, time.monotonic()
+        timing, asked = self._parts.timing, monotonic()
         claim = await self._parts.database.run(
             leases.claim,
             account_id,
@@ -278,7 +278,7 @@ class Supervisor:
                 log.warning("leases could not be renewed", error=str(e))
 
     async def _renew(self) -> None:
-        held, asked = [slot.lease for slot in self._slots.values()], time.monotonic()
+        held, asked = [slot.lease for slot in self._slots.values()], monotonic()
         if not held:
             return
         kept = await self._parts.database.run(

@@ -73,14 +73,19 @@ class Session:
 
 
 Item = tuple[Session, Write]
+#: commits parts and returns the accounts that were lost, as `store.journal.append` does
+Append = Callable[[Sequence[Part]], set[int]]
 
 
 class JournalWriter:
     """Takes writes from the loop, commits them in groups, and tells the sessions on the loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, crashed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, crashed: Callable[[BaseException], None], append: Append | None = None
+    ) -> None:
         self._loop = loop
         self._crashed = crashed
+        self._append = append or _append
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="journal", daemon=True)
         #: seconds of the last commits, for the vitals
@@ -138,8 +143,7 @@ class JournalWriter:
             return
         started = time.perf_counter()
         try:
-            connection_prepare()
-            lost = journal.append([_part(session, writes) for session, writes in groups.items()])
+            lost = self._append([_part(session, writes) for session, writes in groups.items()])
         except AnyDatabaseError as e:
             connection.close()
             self._break(groups, JournalFailed(str(e)))
@@ -157,6 +161,11 @@ class JournalWriter:
     def _tell(self, callback: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
+
+
+def _append(parts: Sequence[Part]) -> set[int]:
+    connection_prepare()
+    return journal.append(parts)
 
 
 def _deliver(kept: Sequence[tuple[Session, Sequence[Write]]]) -> None:

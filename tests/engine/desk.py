@@ -17,6 +17,7 @@ from channels.db import database_sync_to_async
 from execution.brains.base import HOLD, Bar, Brain, Decision, Quote, View
 from execution.core.controls import AccountState
 from execution.core.messages import SignalKind, Timing, Trade
+from execution.core.ports import Broker, Feed
 from execution.core.state import DeskState
 from execution.engine import runner as runners
 from execution.engine.clock import Clock
@@ -142,6 +143,15 @@ class Recorder:
         return [key for part in parts for key in part["keys"].get(kind, [])]
 
 
+def _open_broker(*args: Any, **options: Any) -> Broker:
+    """What the runner would open, looked up late so that a test may change it."""
+    return runners.open_broker(*args, **options)
+
+
+def _open_feed(*args: Any, **options: Any) -> Feed:
+    return runners.open_feed(*args, **options)
+
+
 class Engine:
     """One engine process, as far as the database can tell."""
 
@@ -152,7 +162,14 @@ class Engine:
         clock, loop = Clock(), asyncio.get_running_loop()
         self.writer = JournalWriter(loop, crashed=self.crashed.append)
         self.parts = Parts(
-            name, clock, TIMING, self.writer, DatabaseThread(name), Publisher(engine=name, clock=clock, layer=self.layer)
+            name,
+            clock,
+            TIMING,
+            self.writer,
+            DatabaseThread(name),
+            Publisher(engine=name, clock=clock, layer=self.layer),
+            open_broker=_open_broker,
+            open_feed=_open_feed,
         )
         self.supervisor = Supervisor(self.parts, var_dir=var_dir)
         self._task: asyncio.Task[None] | None = None

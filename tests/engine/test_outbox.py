@@ -226,7 +226,7 @@ async def test_it_refuses_entries_while_they_are_closed_and_takes_them_again() -
     assert sorted(desk.venue.log) == ["new o2", "new stop"]
 
 
-def test_it_spends_no_more_than_the_budget() -> None:
+async def test_it_spends_no_more_than_the_budget() -> None:
     budget = Budget(5.0)
     assert [budget.take() for _ in range(6)] == [True] * 5 + [False]
     assert budget.wait_s > 0
