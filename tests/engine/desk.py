@@ -145,11 +145,13 @@ class Recorder:
 
 def _open_broker(*args: Any, **options: Any) -> Broker:
     """What the runner would open, looked up late so that a test may change it."""
-    return runners.open_broker(*args, **options)
+    broker: Broker = vars(runners)["open_broker"](*args, **options)
+    return broker
 
 
 def _open_feed(*args: Any, **options: Any) -> Feed:
-    return runners.open_feed(*args, **options)
+    feed: Feed = vars(runners)["open_feed"](*args, **options)
+    return feed
 
 
 class Engine:
