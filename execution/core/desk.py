@@ -203,6 +203,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "naked": protection.naked_due,
     "park": foreign.parked_due,
     "query": recovery.query_due,
+    "replace": recovery.replace_due,
     "reconcile": lambda turn, _: recovery.reconcile_due(turn),
     "session": symbols.session_due,
     "ttl": decisions.ttl_due,

@@ -69,9 +69,10 @@ def _apply(order: OrderState, exec_type: ExecType, move: Move, qty: Decimal) -> 
         case Move.ASK:
             orders.ask(order, OrdStatus(exec_type.value), at=_AT)
         case Move.FALL_BACK:
-            orders.fall_back(order, text="")
+            orders.fall_back(order, exec_type, text="")
         case Move.RESIZE:
-            orders.resize(order)
+            for order_qty in (None, _QTY + ONE):
+                orders.resize(order, at=_AT, order_qty=order_qty, price=None, stop_px=None)
         case Move.LOSE:
             orders.lose(order)
         case Move.REVIVE:

@@ -45,7 +45,7 @@ def parked_due(turn: Turn, cl_ord_id: str) -> None:
 def book_foreign(turn: Turn, report: Reported) -> None:
     """Book a fill of an order that is not ours: it moved our position all the same."""
     assert report.side is not None, "a fill without a side cannot be booked"
-    order = turn.state.orders.get(report.cl_ord_id) or _foreign_order(turn, report, report.side)
+    order = turn.order(report.cl_ord_id) or _foreign_order(turn, report, report.side)
     exec_id = report.exec_id or f"cum:{order.cl_ord_id}:{report.cum_qty}"
     if exec_id in order.exec_ids:
         return

@@ -322,7 +322,7 @@ def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
     """What keeps the kill from being verified, in words."""
     spec, left = command.spec, []
     for shown in event.orders:
-        order = turn.state.orders.get(shown.cl_ord_id)
+        order = turn.order(shown.cl_ord_id)
         bot = order.bot if order is not None else ""
         is_target = order is None or _is_target(order, spec.choice)
         if is_target and turn.in_scope(spec.scope, bot=bot, symbol=shown.symbol):

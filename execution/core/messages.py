@@ -344,10 +344,14 @@ class Reported(_Event, frozen=True, tag="reported"):
     liquidity: str = ""
     text: str = ""
     transact_at: datetime | None = None
+    #: the order as it is now, where a REPLACED says so
+    order_qty: Decimal | None = None
+    price: Decimal | None = None
+    stop_px: Decimal | None = None
 
 
 class SendFailed(_Event, frozen=True, tag="send_failed"):
-    """A send (or cancel) that was not answered by a report. `request` says which."""
+    """A request that was not answered by a report. `request` says which: new, cancel or replace; `cl_ord_id` is the request's own."""
 
     cl_ord_id: str
     outcome: SendOutcome
@@ -470,7 +474,11 @@ class SendCancel(_Effect, frozen=True, tag="send_cancel"):
 
 
 class SendReplace(_Effect, frozen=True, tag="send_replace"):
-    """Change a working order's quantity or price in place; only where the venue has REPLACE."""
+    """Change a working order in place; only where the venue has REPLACE. The terms are the order's as it is to be, whole.
+
+    `cl_ord_id` is the request's own id, `orig_cl_ord_id` the one the venue knows the order by. A venue that keeps the old id
+    reports under that.
+    """
 
     cl_ord_id: str
     orig_cl_ord_id: str

@@ -5,7 +5,8 @@ Rules of this file.
 2. State is facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`. `ord_status` is derived from them, never stored.
 3. A fill moves money, so it is always booked: before the acknowledgement, after a cancel, after a reject. The status becomes FILLED
    only at the full quantity. A repeated `exec_id` changes nothing; `cum_qty` never decreases.
-4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath and fall back to it when refused.
+4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath and fall back to it when refused; a pending cancel covers a pending
+   replace. What a replace asks for is kept apart in `replacing` until the venue says REPLACED.
 5. UNKNOWN covers those: an order whose send was not answered may work or may not exist, and keeps its reservation until we know.
 6. Our own conclusions (NOT_SENT, NEVER_ARRIVED) may be wrong, so a later word of the venue revives the order. A venue's final
    word is not undone by an older one that arrives late.
@@ -67,8 +68,24 @@ LEGS: Final = (Purpose.STOP_LOSS, Purpose.TAKE_PROFIT)
 EXITS: Final = (Purpose.EXIT, Purpose.OVERSHOOT)
 
 
+class Replacing(msgspec.Struct, frozen=True, kw_only=True):
+    """A replace that the venue has not answered: its own id, and the order as it is to be, whole."""
+
+    cl_ord_id: str
+    order_qty: Decimal
+    price: Decimal | None
+    stop_px: Decimal | None
+    since: datetime
+    #: when the venue first showed the order as it was, asked late enough to count
+    unchanged_at: datetime | None = None
+
+
 class OrderState(msgspec.Struct, kw_only=True):
-    """Everything known of one order. Facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`."""
+    """Everything known of one order. Facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`.
+
+    `cl_ord_id` is the order's identity for as long as it lives. A replace has an id of its own, as in FIX; the venue may report
+    under either, and both name this order.
+    """
 
     cl_ord_id: str
     bot: str
@@ -109,8 +126,12 @@ class OrderState(msgspec.Struct, kw_only=True):
     text: str = ""
     exec_ids: list[str] = []
     cancel_asked_by: str = ""
-    #: the order_qty a replace asked for
-    pending_qty: Decimal | None = None
+    #: the replace that is on its way
+    replacing: Replacing | None = None
+    #: the ids of all replaces asked for, oldest first
+    replace_ids: list[str] = []
+    #: the id of the last replace the venue did; empty before the first
+    replaced_as: str = ""
     #: how often the venue was asked about it, or asked to cancel it, since it last answered
     tries: int = 0
     #: when the venue first said, asked late enough to count, that it does not know the order
@@ -136,6 +157,23 @@ class OrderState(msgspec.Struct, kw_only=True):
         return self.order_qty - self.cum_qty
 
     @property
+    def leaves_qty_asked(self) -> Decimal:
+        """What may still fill once the replace on its way is done; `leaves_qty` where none is."""
+        if self.replacing is None or self.done is not None:
+            return self.leaves_qty
+        return max(self.replacing.order_qty - self.cum_qty, ZERO)
+
+    @property
+    def leaves_qty_max(self) -> Decimal:
+        """The most that may still fill, whatever becomes of a replace on its way: what a reservation is for."""
+        return max(self.leaves_qty, self.leaves_qty_asked)
+
+    @property
+    def id_at_venue(self) -> str:
+        """The ClOrdID under which the venue knows it, to ask about it or cancel it."""
+        return self.replaced_as or self.cl_ord_id
+
+    @property
     def avg_px(self) -> Decimal | None:
         return self.cum_cost / self.cum_qty if self.cum_qty else None
 
@@ -146,8 +184,12 @@ class OrderState(msgspec.Struct, kw_only=True):
 
     @property
     def is_resting(self) -> bool:
-        """True when the venue has said that it works and nobody asked to take it away."""
-        return self.done is None and self.is_accepted and not self.is_unknown and self.pending is not PENDING_CANCEL
+        """True when the venue has said that it works and nobody asked to take it away.
+
+        One whose replace was not answered rests all the same, with `leaves_qty` or with `leaves_qty_asked`.
+        """
+        is_there = self.is_accepted and (not self.is_unknown or self.replacing is not None)
+        return self.done is None and is_there and self.pending is not PENDING_CANCEL
 
     @property
     def is_protective(self) -> bool:
@@ -205,10 +247,16 @@ TRANSITIONS: Final[Mapping[tuple[OrdStatus, ExecType], Move]] = {
     ),
     **_rows(ExecType.PENDING_REPLACE, (_LIVE, Move.ASK), ((*_ASKED, *_DONE), Move.LATE)),
     **_rows(
-        ExecType.CANCEL_REJECTED, ((OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)
+        ExecType.CANCEL_REJECTED,
+        ((OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN), Move.FALL_BACK),
+        ((*_LIVE, *_DONE, OrdStatus.PENDING_REPLACE), Move.LATE),
     ),
-    **_rows(ExecType.REPLACED, ((OrdStatus.PENDING_REPLACE,), Move.RESIZE)),
-    **_rows(ExecType.REPLACE_REJECTED, ((OrdStatus.PENDING_REPLACE,), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)),
+    **_rows(
+        ExecType.REPLACED,
+        ((*_LIVE, *_ASKED, OrdStatus.UNKNOWN, OrdStatus.FILLED), Move.RESIZE),
+        ((OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED), Move.LATE),
+    ),
+    **_rows(ExecType.REPLACE_REJECTED, ((*_ASKED, OrdStatus.UNKNOWN), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)),
     **_rows(ExecType.STATUS, ((*_OPEN, *_DONE), Move.COMPARE)),
     **_rows(ExecType.NOT_SENT, ((OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL), Move.END), ((OrdStatus.REJECTED,), Move.LATE)),
     **_rows(ExecType.SEND_REFUSED, ((*_UNANSWERED, OrdStatus.PENDING_CANCEL), Move.END), ((OrdStatus.REJECTED,), Move.LATE)),
@@ -251,34 +299,91 @@ def accept(order: OrderState, *, at: datetime, order_id: str) -> None:
 
 def end(order: OrderState, exec_type: ExecType, *, at: datetime, text: str) -> None:
     """The order is over. What filled stays filled."""
-    order.done = FILLED if order.cum_qty >= order.order_qty else _ENDS[exec_type]
-    order.done_at = at
-    order.pending = order.pending_since = order.pending_qty = None
-    order.is_unknown = False
+    _finish(order, FILLED if order.cum_qty >= order.order_qty else _ENDS[exec_type], at=at)
     order.text = text or order.text
     if order.done is OrdStatus.REJECTED:
         order.ord_rej_reason = exec_type.value
 
 
-def ask(order: OrderState, pending: OrdStatus, *, at: datetime, by: str = "", qty: Decimal | None = None) -> None:
+def _finish(order: OrderState, done: OrdStatus, *, at: datetime) -> None:
+    order.done = done
+    order.done_at = at
+    order.pending = order.pending_since = None
+    order.is_unknown = False
+    if done is not FILLED:
+        order.replacing = None  # a larger order that the venue still makes of a filled one works again
+
+
+def ask(order: OrderState, pending: OrdStatus, *, at: datetime, by: str = "") -> None:
     """A cancel or replace is on its way; the status beneath is kept."""
     order.pending = pending
     order.pending_since = at
-    order.pending_qty = qty
     order.cancel_asked_by = by or order.cancel_asked_by
 
 
-def fall_back(order: OrderState, *, text: str) -> None:
-    """The request was refused: the status beneath shows again."""
-    order.pending = order.pending_since = order.pending_qty = None
+def ask_replace(order: OrderState, replacing: Replacing) -> None:
+    """A replace is on its way; until the venue has done it the order is what it was."""
+    order.replacing = replacing
+    order.replace_ids.append(replacing.cl_ord_id)
+    ask(order, OrdStatus.PENDING_REPLACE, at=replacing.since)
+
+
+def fall_back(order: OrderState, exec_type: ExecType, *, text: str) -> None:
+    """A request was refused: what it covered shows again."""
+    if exec_type is ExecType.REPLACE_REJECTED:
+        order.replacing = None
+        order.is_unknown = order.is_unknown and not order.is_accepted
+    if exec_type is ExecType.CANCEL_REJECTED or order.pending is not PENDING_CANCEL:
+        order.pending = OrdStatus.PENDING_REPLACE if order.replacing is not None else None
+        order.pending_since = order.replacing.since if order.replacing is not None else None
     order.text = text or order.text
 
 
-def resize(order: OrderState) -> None:
-    """The replace was done."""
-    if order.pending_qty is not None:
-        order.order_qty = order.pending_qty
-    order.pending = order.pending_since = order.pending_qty = None
+def answers(order: OrderState, *, replace_id: str, order_qty: Decimal | None = None, price: Decimal | None = None) -> bool:
+    """Whether a word about a replace, under this id and in these terms, is the answer to the one on its way.
+
+    A venue that keeps the order's id does not say which replace it did; there the terms must not contradict.
+    """
+    asked = order.replacing
+    if asked is None or replace_id in order.replace_ids:
+        return asked is not None and replace_id == asked.cl_ord_id
+    return order_qty in (None, asked.order_qty) and price in (None, asked.price)
+
+
+def is_superseded(order: OrderState, replace_id: str) -> bool:
+    """Whether the venue has done that replace already, or a later one."""
+    ids = order.replace_ids
+    return replace_id in ids and order.replaced_as in ids and ids.index(replace_id) <= ids.index(order.replaced_as)
+
+
+def resize(
+    order: OrderState,
+    *,
+    at: datetime,
+    order_qty: Decimal | None,
+    price: Decimal | None,
+    stop_px: Decimal | None,
+    replace_id: str = "",
+) -> None:
+    """The venue changed the order: to what it says, else to what was asked. What filled stays filled, so a quantity at or below it
+    completes the order, and a larger one opens a filled order again.
+    """
+    asked = order.replacing
+    if asked is not None and answers(order, replace_id=replace_id, order_qty=order_qty, price=price):
+        order_qty = asked.order_qty if order_qty is None else order_qty
+        price = asked.price if price is None else price
+        stop_px = asked.stop_px if stop_px is None else stop_px
+        order.replacing = None
+    order.order_qty = order.order_qty if order_qty is None else max(order_qty, order.cum_qty)
+    order.price = order.price if price is None else price
+    order.stop_px = order.stop_px if stop_px is None else stop_px
+    order.replaced_as = replace_id if replace_id in order.replace_ids else order.replaced_as
+    if order.pending is not PENDING_CANCEL and order.replacing is None:
+        order.pending = order.pending_since = None
+    if order.cum_qty >= order.order_qty:
+        _finish(order, FILLED, at=at)
+    elif order.done is FILLED:
+        order.done = order.done_at = None
 
 
 def lose(order: OrderState) -> None:
@@ -307,9 +412,6 @@ def book(order: OrderState, *, exec_id: str, qty: Decimal, px: Decimal, at: date
     if order.done is None:
         accept(order, at=at, order_id=order_id)
     if order.cum_qty >= order.order_qty and order.done is not FILLED:
-        order.done = FILLED
-        order.done_at = at
-        order.pending = order.pending_since = order.pending_qty = None
-        order.is_unknown = False
+        _finish(order, FILLED, at=at)
         order.ord_rej_reason = ""
     return max(order.cum_qty - max(order.order_qty, before), ZERO)

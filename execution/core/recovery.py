@@ -11,9 +11,11 @@ Rules of this file.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from execution.core import conditions, kills
 from execution.core.controls import BotStatus
@@ -26,12 +28,13 @@ from execution.core.messages import (
     OrderFound,
     QueryVenue,
     Reconciled,
+    Reported,
     Started,
     VenueFill,
     VenueOrder,
     WakeAt,
 )
-from execution.core.orders import OrderState, OrdStatus
+from execution.core.orders import OrderState, OrdStatus, Replacing
 from execution.core.reports import conclude, tell
 from execution.core.sending import ANSWERS, backoff_ms, cancel, cancel_request, query, query_timer
 from execution.core.turn import Turn
@@ -118,19 +121,26 @@ def cancel_due(turn: Turn, cl_ord_id: str) -> None:
         cancel(turn, order, by=order.cancel_asked_by)
 
 
+def replace_due(turn: Turn, cl_ord_id: str) -> None:
+    """A refused replace may be tried again, if it is still wanted."""
+    order = turn.state.orders.get(cl_ord_id)
+    if order is not None and order.done is None and order.bracket_id:
+        turn.dirty[order.bracket_id] = None
+
+
 def order_found(turn: Turn, event: OrderFound) -> None:
     """The venue's answer about one order."""
-    order = turn.state.orders.get(event.cl_ord_id)
+    order = turn.order(event.cl_ord_id)
     if order is None:
         return
     _book_missing(turn, event.fills)
     if event.order is not None:
-        _compare(turn, order, event.order)
-    elif order.done is None and not event.fills:
+        _compare(turn, order, event.order, asked_at=event.asked_at)
+    elif order.done is None and not event.fills and event.cl_ord_id == order.id_at_venue:
         _absent(turn, order, event)
 
 
-def _compare(turn: Turn, order: OrderState, shown: VenueOrder) -> None:
+def _compare(turn: Turn, order: OrderState, shown: VenueOrder, *, asked_at: datetime) -> None:
     """What the venue shows under our id, as a word about our order, if it is our order."""
     if (shown.symbol, shown.side) != (order.symbol, order.side):
         turn.alarm(
@@ -144,11 +154,33 @@ def _compare(turn: Turn, order: OrderState, shown: VenueOrder) -> None:
             symbol=order.symbol,
         )
         return
+    if order.replacing is not None and order.done is None:
+        _compare_terms(turn, order, order.replacing, shown, asked_at)
     exec_type = _WORDS.get(shown.ord_status)
     if shown.cum_qty > order.cum_qty:
         query_soon(turn, order)
     elif (exec_type is not None and order.done is None) or (exec_type is ExecType.NEW and order.done is OrdStatus.REJECTED):
         conclude_shown(turn, order, shown, exec_type)
+
+
+def _compare_terms(turn: Turn, order: OrderState, asked: Replacing, shown: VenueOrder, asked_at: datetime) -> None:
+    """Was a replace done whose answer is missing? Its id, or its terms, say yes; the old terms, shown twice far enough apart, no."""
+    wanted = (asked.order_qty, asked.price, asked.stop_px)
+    current = (order.order_qty, order.price, order.stop_px)
+    seen = (shown.order_qty, shown.price, shown.stop_px)
+    changed = [n for n in range(3) if wanted[n] != current[n]]
+    if shown.cl_ord_id == asked.cl_ord_id or all(seen[n] == wanted[n] for n in changed):
+        word = Reported(at=turn.at, cl_ord_id=shown.cl_ord_id, exec_type=ExecType.REPLACED, order_id=shown.order_id)
+        tell(turn, order, word)
+    elif all(seen[n] == current[n] for n in changed) and asked_at >= asked.since + timedelta(
+        milliseconds=turn.timing.send_timeout_ms
+    ):
+        first = asked.unchanged_at
+        if first is None:
+            order.replacing = msgspec.structs.replace(asked, unchanged_at=asked_at)
+            turn.touch_order(order)
+        elif asked_at - first >= timedelta(milliseconds=turn.timing.unknown_settle_ms):
+            conclude(turn, order, ExecType.REPLACE_REJECTED, "asked twice, the venue shows it unchanged")
 
 
 _WORDS: Final = {
@@ -227,11 +259,12 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
     """The venue's whole answer: fills we lack are booked, orders and positions compared, protection looked at."""
     account = turn.state.account
     _book_missing(turn, event.fills)
-    shown = {order.cl_ord_id: order for order in event.orders}
+    shown = set()
     for order in event.orders:
-        ours = turn.state.orders.get(order.cl_ord_id)
+        ours = turn.order(order.cl_ord_id)
         if ours is not None:
-            _compare(turn, ours, order)
+            shown.add(ours.cl_ord_id)
+            _compare(turn, ours, order, asked_at=event.asked_at)
     _ask_about_missing(turn, event, shown)
     foreign = _foreign_orders(turn, event.orders)
     apart = _positions_apart(turn, event)
@@ -249,7 +282,7 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
 def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:
     """Book the fills whose exec_id we do not have, as their reports would have been."""
     for fill in fills:
-        order = turn.state.orders.get(fill.cl_ord_id)
+        order = turn.order(fill.cl_ord_id)
         report = report_of(fill, at=turn.at)
         if order is not None and fill.exec_id not in order.exec_ids:
             tell(turn, order, report)
@@ -264,7 +297,7 @@ def _is_forgotten(turn: Turn, fill: VenueFill) -> bool:
     return first is None or since is None or fill.transact_at < first - timedelta(minutes=1)
 
 
-def _ask_about_missing(turn: Turn, event: Reconciled, shown: dict[str, VenueOrder]) -> None:
+def _ask_about_missing(turn: Turn, event: Reconciled, shown: set[str]) -> None:
     """An order that we think works, that was working when the venue was asked, and that it does not show."""
     for symbol in sorted(turn.index.orders):
         for order in turn.index.orders_of(symbol):
@@ -273,7 +306,7 @@ def _ask_about_missing(turn: Turn, event: Reconciled, shown: dict[str, VenueOrde
 
 
 def _foreign_orders(turn: Turn, shown: Iterable[VenueOrder]) -> int:
-    foreign = [order for order in shown if order.cl_ord_id not in turn.state.orders]
+    foreign = [order for order in shown if turn.order(order.cl_ord_id) is None]
     if foreign:
         first = foreign[0]
         turn.alarm(
@@ -357,6 +390,8 @@ def evict(turn: Turn) -> None:
         is_needed = bracket is not None and bracket.bracket_id in turn.index.brackets.get(bracket.symbol, {})
         if order.done_at is not None and order.done_at < before and not is_needed:
             del orders[order.cl_ord_id]
+            for replace_id in order.replace_ids:
+                del turn.index.replaces[replace_id]
             turn.is_changed = True
     brackets = turn.state.brackets
     for bracket in list(brackets.values())[: max(len(brackets) - _KEPT_BRACKETS, 0)]:

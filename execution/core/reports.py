@@ -12,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from execution.core import orders
 from execution.core.fills import book_fill, reopen
 from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
 from execution.core.orders import LEGS, Move, OrderState, OrdStatus, Purpose
 from execution.core.protection import leg_accepted, leg_refused
-from execution.core.sending import backoff_ms, cancel, cancel_timer, query, query_timer
+from execution.core.sending import backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer
 from execution.core.turn import Turn
 from risk.core.verdict import OrderClass
 
 
 def reported(turn: Turn, report: Reported) -> None:
     """An execution report."""
-    order = turn.state.orders.get(report.cl_ord_id)
+    order = turn.order(report.cl_ord_id)
     if order is None:
         park(turn, report)
     else:
@@ -34,16 +36,28 @@ def reported(turn: Turn, report: Reported) -> None:
 
 def send_failed(turn: Turn, event: SendFailed) -> None:
     """A request that no report answered."""
-    order = turn.state.orders.get(event.cl_ord_id)
+    order = turn.order(event.cl_ord_id)
     if order is None or order.done is not None:
         return
     if event.request == "new":
         tell(turn, order, _own_word(turn, order, _SENDS[event.outcome], event.text))
+    elif event.request == "replace" and event.outcome is SendOutcome.UNKNOWN:
+        _lose_replace(turn, order, event.cl_ord_id)
     elif event.outcome is SendOutcome.UNKNOWN:
         query(turn, order)
     else:
         refused = ExecType.CANCEL_REJECTED if event.request == "cancel" else ExecType.REPLACE_REJECTED
-        tell(turn, order, _own_word(turn, order, refused, event.text))
+        tell(turn, order, msgspec.structs.replace(_own_word(turn, order, refused, event.text), cl_ord_id=event.cl_ord_id))
+
+
+def _lose_replace(turn: Turn, order: OrderState, replace_id: str) -> None:
+    """The answer to a replace is lost: the order works, in its old terms or in the new ones."""
+    if order.replacing is not None and order.replacing.cl_ord_id == replace_id:
+        orders.lose(order)
+        order.tries = 0
+        turn.touch_order(order)
+        query(turn, order)
+        turn.wake(query_timer(order), ms=backoff_ms(order))
 
 
 _SENDS: Final = {
@@ -145,9 +159,31 @@ def _asked(turn: Turn, order: OrderState, report: Reported) -> None:
     turn.touch_order(order)
 
 
-def _resize(turn: Turn, order: OrderState, _: Reported) -> None:
-    orders.resize(order)
+def _resize(turn: Turn, order: OrderState, report: Reported) -> None:
+    """The venue changed the order. A repeated word of an earlier replace says nothing about the one on its way."""
+    replace_id = report.cl_ord_id
+    if orders.is_superseded(order, replace_id):
+        return
+    is_answer = orders.answers(order, replace_id=replace_id, order_qty=report.order_qty, price=report.price)
+    if report.order_qty is None and not is_answer:
+        query(turn, order)
+        return
+    was_unknown = order.is_unknown
+    orders.accept(order, at=turn.at, order_id=report.order_id)
+    orders.resize(
+        order,
+        at=turn.at,
+        order_qty=report.order_qty,
+        price=report.price,
+        stop_px=report.stop_px,
+        replace_id=replace_id,
+    )
+    order.tries = 0
     turn.touch_order(order)
+    turn.sleep(query_timer(order))
+    reopen(turn, turn.state.brackets.get(order.bracket_id))
+    if was_unknown:
+        _after_doubt(turn, order)
 
 
 def _revived(turn: Turn, order: OrderState, report: Reported) -> None:
@@ -158,12 +194,18 @@ def _revived(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _fall_back(turn: Turn, order: OrderState, report: Reported) -> None:
-    """The venue would not cancel: it may be over already, so ask; and try again if it is not."""
-    orders.fall_back(order, text=report.text)
+    """The venue would not cancel or change it: it may be over already, so ask; and try again if it is not."""
+    is_replace, was_unknown = report.exec_type is ExecType.REPLACE_REJECTED, order.is_unknown
+    if is_replace and order.replacing is not None and not orders.answers(order, replace_id=report.cl_ord_id):
+        return
+    orders.fall_back(order, report.exec_type, text=report.text)
     order.tries += 1
     turn.touch_order(order)
     query(turn, order)
-    turn.wake(cancel_timer(order), ms=backoff_ms(order))
+    turn.wake(replace_timer(order) if is_replace else cancel_timer(order), ms=backoff_ms(order))
+    if was_unknown and not order.is_unknown:
+        turn.sleep(query_timer(order))
+        _after_doubt(turn, order)
 
 
 def _lose(turn: Turn, order: OrderState, report: Reported) -> None:

@@ -6,14 +6,15 @@ A restored journal draws a new epoch, so it cannot repeat an id of the one that 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cache
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
 
-from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder
-from execution.core.orders import PENDING_CANCEL, OrderState, OrdStatus, Purpose, ask
+from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder, SendReplace
+from execution.core.orders import PENDING_CANCEL, OrderState, OrdStatus, Purpose, Replacing, ask, ask_replace
 from execution.core.turn import Turn
 from risk.core.book import AccountBook, Book, NotReady
 from risk.core.circuit_breaker import CircuitBreaker
@@ -21,12 +22,14 @@ from risk.core.gates import judge
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits
 from risk.core.units import ZERO, Scope
-from risk.core.verdict import Approved, Check, Denied, OrderClass, Proposal
+from risk.core.verdict import Approved, Capability, Check, Denied, OrderClass, Proposal
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NO_PORTFOLIO: Final = AccountBook(currency="", equity=ZERO, day_start_equity=ZERO, peak_equity=ZERO, exposures={})
 _NO_LIMITS_SET: Final = AccountLimits()
 _NO_SYMBOLS: Final[frozenset[str]] = frozenset()
+#: an order that was replaced this often is canceled and sent anew
+_REPLACES_MAX: Final = 100
 #: the timer that looks for requests nobody answered
 ANSWERS: Final = "answers"
 
@@ -77,7 +80,7 @@ def book_of(
     held, position = state.symbols.get(symbol), state.positions.get(symbol)
     qty = position.qty if position is not None else ZERO
     exits = index.exits.get(symbol)
-    in_flight = sum([o.leaves_qty for o in exits.values() if o is not superseded], ZERO) if exits else ZERO
+    in_flight = sum([o.leaves_qty_max for o in exits.values() if o is not superseded], ZERO) if exits else ZERO
     return Book(
         account=state.account.account,
         environment=settings.environment if settings is not None else "",
@@ -156,7 +159,7 @@ def cancel(turn: Turn, order: OrderState, *, by: str) -> bool:
     """Ask the venue to cancel. False when that is already asked, over, or cannot be: an UNKNOWN order is asked about instead."""
     if order.done is not None or order.pending is OrdStatus.PENDING_CANCEL:
         return False
-    if order.is_unknown:
+    if order.is_unknown and not order.is_accepted:
         if not order.cancel_asked_by:
             order.cancel_asked_by = by
             turn.touch_order(order)
@@ -170,11 +173,70 @@ def cancel(turn: Turn, order: OrderState, *, by: str) -> bool:
 
 def cancel_request(order: OrderState) -> SendCancel:
     return SendCancel(
-        cl_ord_id=order.cl_ord_id,
+        cl_ord_id=order.id_at_venue,
         order_id=order.order_id,
         symbol=order.symbol,
         side=order.side,
         order_class=order.order_class,
+    )
+
+
+def replace(
+    turn: Turn,
+    order: OrderState,
+    *,
+    qty: Decimal | None = None,
+    price: Decimal | None = None,
+    stop_px: Decimal | None = None,
+    by: str,
+) -> bool:
+    """Ask the venue to change a working order in place; what is not given stays. True when the request left.
+
+    False, and nothing is changed: without capability REPLACE; for an entry (what adds risk goes through the gates, so it is canceled
+    and decided again); for an exit beyond what is open; while another request is unanswered, or waits after a refusal; when it would
+    change nothing. `qty` is the whole `order_qty`, what filled included. The order is what it was until the venue says REPLACED.
+    """
+    if not (turn.has(Capability.REPLACE) and _may_replace(turn, order)):
+        return False
+    order_qty = order.order_qty if qty is None else qty
+    price = order.price if price is None else price
+    stop_px = order.stop_px if stop_px is None else stop_px
+    is_change = (order_qty, price, stop_px) != (order.order_qty, order.price, order.stop_px)
+    if not is_change or order_qty <= order.cum_qty or _is_beyond(turn, order, order_qty):
+        return False
+    asked = Replacing(cl_ord_id=next_cl_ord_id(turn), order_qty=order_qty, price=price, stop_px=stop_px, since=turn.at)
+    ask_replace(order, asked)
+    order.text = f"changed by {by}"
+    turn.index.replaces[asked.cl_ord_id] = order.cl_ord_id
+    turn.touch_order(order)
+    turn.emit(replace_request(order, asked))
+    _watch_for_answer(turn)
+    return True
+
+
+def _may_replace(turn: Turn, order: OrderState) -> bool:
+    is_free = order.done is None and order.is_accepted and not order.is_unknown and order.pending is None
+    is_ours = order.purpose is not Purpose.ENTRY and len(order.replace_ids) < _REPLACES_MAX
+    return is_free and is_ours and replace_timer(order) not in turn.state.timers
+
+
+def _is_beyond(turn: Turn, order: OrderState, order_qty: Decimal) -> bool:
+    """Whether an exit would grow beyond the position. Protection is sized by its bracket."""
+    if order.order_class is not OrderClass.EXIT or order_qty <= order.order_qty:
+        return False
+    others = sum((o.leaves_qty_max for o in turn.exits_of(order.symbol) if o is not order), ZERO)
+    return order_qty - order.cum_qty > abs(turn.qty(order.symbol)) - others
+
+
+def replace_request(order: OrderState, asked: Replacing) -> SendReplace:
+    return SendReplace(
+        cl_ord_id=asked.cl_ord_id,
+        orig_cl_ord_id=order.id_at_venue,
+        order_id=order.order_id,
+        symbol=order.symbol,
+        order_qty=asked.order_qty,
+        price=asked.price,
+        stop_px=asked.stop_px,
     )
 
 
@@ -188,8 +250,10 @@ def cancel_entries(turn: Turn, scope: Scope, *, by: str) -> int:
 
 
 def query(turn: Turn, order: OrderState) -> None:
-    """Ask the venue about one order."""
-    turn.emit(QueryOrder(cl_ord_id=order.cl_ord_id, symbol=order.symbol))
+    """Ask the venue about one order; under both ids while a replace may have been done."""
+    turn.emit(QueryOrder(cl_ord_id=order.id_at_venue, symbol=order.symbol))
+    if order.replacing is not None:
+        turn.emit(QueryOrder(cl_ord_id=order.replacing.cl_ord_id, symbol=order.symbol))
 
 
 def _watch_for_answer(turn: Turn) -> None:
@@ -211,6 +275,10 @@ def query_timer(order: OrderState) -> str:
 
 def cancel_timer(order: OrderState) -> str:
     return f"cancel:{order.cl_ord_id}"
+
+
+def replace_timer(order: OrderState) -> str:
+    return f"replace:{order.cl_ord_id}"
 
 
 def backoff_ms(order: OrderState) -> int:

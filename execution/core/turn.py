@@ -47,8 +47,12 @@ class Index:
         self._effective: dict[tuple[str, str], Effective] = {}
         self.capabilities: frozenset[Capability] = frozenset()
         self.symbols: dict[str, frozenset[str]] = {}
+        #: id of a replace → cl_ord_id of the order it changes
+        self.replaces: dict[str, str] = {}
         self._owners: dict[str, str] = {}
         for order in state.orders.values():
+            for replace_id in order.replace_ids:
+                self.replaces[replace_id] = order.cl_ord_id
             if order.done is None:
                 self.orders.setdefault(order.symbol, {})[order.cl_ord_id] = order
                 if order.purpose in EXITS:
@@ -152,7 +156,7 @@ class Index:
         bot = ""
         for order in self.orders.get(symbol, {}).values():
             if order.reserve_px:
-                reserved = order.leaves_qty * order.reserve_px
+                reserved = order.leaves_qty_max * order.reserve_px
                 bot = bot or order.bot
                 if order.side is Side.BUY:
                     buys += reserved
@@ -218,6 +222,11 @@ class Turn:
 
     def has(self, capability: Capability) -> bool:
         return capability in self.index.capabilities
+
+    def order(self, cl_ord_id: str) -> OrderState | None:
+        """The order that an id names: its own, or that of one of its replaces."""
+        orders = self.state.orders
+        return orders.get(cl_ord_id) or orders.get(self.index.replaces.get(cl_ord_id, ""))
 
     def in_scope(self, scope: Scope, *, bot: str, symbol: str) -> bool:
         return scope.covers(account=self.state.account.account, bot=bot, symbol=symbol)
