@@ -21,7 +21,6 @@ LATER: Final = {
     "positions_lots": "its reader is still to come",
     "risk_gates": "its reader is still to come",
     "sizing": "its reader is still to come",
-    "trailing_stop": "its reader is still to come",
     "fees": "its reader is still to come",
     "regulatory_fee_cases": "its reader is still to come",
     "regulatory_fee_rates": "its reader is still to come",
