@@ -145,7 +145,6 @@ class JournalWriter:
         try:
             lost = self._append([_part(session, writes) for session, writes in groups.items()])
         except AnyDatabaseError as e:
-            connection.close()
             self._break(groups, JournalFailed(str(e)))
             return
         self.commits.append(time.perf_counter() - started)
@@ -164,8 +163,13 @@ class JournalWriter:
 
 
 def _append(parts: Sequence[Part]) -> set[int]:
-    connection_prepare()
-    return journal.append(parts)
+    """Commit on this thread's connection; one that failed is opened again with the next commit."""
+    try:
+        connection_prepare()
+        return journal.append(parts)
+    except AnyDatabaseError:
+        connection.close()
+        raise
 
 
 def _deliver(kept: Sequence[tuple[Session, Sequence[Write]]]) -> None:
