@@ -13,10 +13,11 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
-from execution.core import pnl, symbols
+from execution.core import pnl, symbols, throttles
 from execution.core.halts import clear, latch
 from execution.core.messages import Marked, SettingsChanged
 from execution.core.turn import Turn
+from risk.core.book import Halt
 from risk.core.portfolio import has_fallen
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause
@@ -108,14 +109,16 @@ def _latch_loss(turn: Turn, cause: HaltCause, base: Decimal, pct: Decimal | None
     )
 
 
-def rebase(turn: Turn, cause: HaltCause) -> str:
+def rebase(turn: Turn, halt: Halt) -> str:
     """Start the baseline of a cleared latch anew; returns the sentence that says so, empty for other causes."""
     account = turn.state.account
-    if cause is HaltCause.DAILY_LOSS:
+    if halt.cause is HaltCause.REPEATED_EXECUTION:
+        return throttles.cleared(turn, halt.scope.key)
+    if halt.cause is HaltCause.DAILY_LOSS:
         account.day_start_equity = account.equity
         turn.touch_account()
         return f" The day's loss counts from {number(account.equity)} now."
-    if cause is HaltCause.DRAWDOWN:
+    if halt.cause is HaltCause.DRAWDOWN:
         account.peak_equity = account.equity
         turn.touch_account()
         return f" The drawdown counts from {number(account.equity)} now."

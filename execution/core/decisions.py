@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from execution.core import throttles
 from execution.core.brackets import BracketState
 from execution.core.conditions import not_ready, not_sendable
 from execution.core.messages import Decided, Decision, Effect, Publish, SignalKind, SignalRecord
@@ -90,6 +91,7 @@ def _enter(turn: Turn, event: Decided) -> Denied | None:
     if isinstance(sent, Denied):
         return sent
     order = sent.order
+    throttles.approved(turn, order)
     if decision.stop_loss is not None or decision.take_profit is not None:
         _open_bracket(turn, order, decision)
     values = turn.index.effective(event.bot, event.symbol).values

@@ -16,14 +16,16 @@ from risk.core.verdict import HaltCause, HaltMode
 DESK = "the desk"
 
 
-def impose(turn: Turn, halt: Halt) -> int:
-    """Put a halt in force. Returns how many entries of its scope are being canceled now."""
+def impose(turn: Turn, halt: Halt, *, spared: str = "") -> int:
+    """Put a halt in force. Returns how many entries of its scope, but the `spared` one, are being canceled now."""
     turn.state.halts[halt.halt_id] = halt
     turn.touch("halt", halt.halt_id, halt)
-    return cancel_entries(turn, halt.scope, by=halt.by)
+    return cancel_entries(turn, halt.scope, by=halt.by, spared=spared)
 
 
-def latch(turn: Turn, scope: Scope, cause: HaltCause, reason: str, *, title: str, to_do: str, priority: int = 1) -> None:
+def latch(
+    turn: Turn, scope: Scope, cause: HaltCause, reason: str, *, title: str, to_do: str, priority: int = 1, spared: str = ""
+) -> None:
     """A halt the desk sets by itself: REDUCE_ONLY, with an alarm that stands as long as it does."""
     halt = Halt(
         halt_id=f"{turn.state.account.account}-{cause.value.lower()}-{turn.state.epoch}-{turn.state.seq + 1}-{len(turn.state.halts)}",
@@ -34,7 +36,7 @@ def latch(turn: Turn, scope: Scope, cause: HaltCause, reason: str, *, title: str
         by=DESK,
         at=turn.at,
     )
-    impose(turn, halt)
+    impose(turn, halt, spared=spared)
     turn.alarm(
         f"halt:{halt.halt_id}",
         priority=priority,

@@ -98,6 +98,7 @@ def book_of(
         adds=max(position.entries - 1, 0) if position is not None else 0,
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
+        throttles=state.throttles,
     )
 
 
@@ -240,10 +241,11 @@ def replace_request(order: OrderState, asked: Replacing) -> SendReplace:
     )
 
 
-def cancel_entries(turn: Turn, scope: Scope, *, by: str) -> int:
-    """Take the entries of a scope away, sent or not. Returns how many are on their way out."""
-    turn.emit(DropUnsent(scope=scope))
-    entries = [order for order in turn.orders_in(scope) if order.order_class is OrderClass.ENTRY]
+def cancel_entries(turn: Turn, scope: Scope, *, by: str, spared: str = "") -> int:
+    """Take the entries of a scope away, sent or not, but the `spared` one. Returns how many are on their way out."""
+    if not spared:
+        turn.emit(DropUnsent(scope=scope))
+    entries = [o for o in turn.orders_in(scope) if o.order_class is OrderClass.ENTRY and o.cl_ord_id != spared]
     for order in entries:
         cancel(turn, order, by=by)
     return sum(order.pending is PENDING_CANCEL for order in entries)

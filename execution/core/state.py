@@ -14,6 +14,7 @@ from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
 from execution.core.orders import OrderState
 from execution.core.positions import FillState, PositionState
 from risk.core.book import Halt
+from risk.core.throttle import Throttle
 
 #: Bumped when a change of the core may change what a replay gives. Digests are compared only within one version.
 CORE_VERSION: Final = "2"
@@ -43,6 +44,8 @@ class DeskState(msgspec.Struct, kw_only=True):
     positions: dict[str, PositionState] = {}
     symbols: dict[str, SymbolState] = {}
     bots: dict[str, BotState] = {}
+    #: bot → how often it entered lately
+    throttles: dict[str, Throttle] = {}
     halts: dict[str, Halt] = {}
     commands: dict[str, CommandState] = {}
     #: command ids applied and finished, oldest first, bounded: a hint, a poll and a retry apply once

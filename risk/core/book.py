@@ -17,6 +17,7 @@ import msgspec
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits, Effective
+from risk.core.throttle import Throttle
 from risk.core.units import ONE, ZERO, Instrument, Scope
 from risk.core.verdict import Capability, HaltCause, HaltMode
 
@@ -114,5 +115,7 @@ class Book(msgspec.Struct, kw_only=True):
     #: |position| − leaves of exit orders that are pending, working or UNKNOWN; protective legs do not count
     exit_capacity: Decimal
     portfolio: AccountBook
+    #: bot → what it was let do lately, for every bot of the account
+    throttles: Mapping[str, Throttle] = {}
     #: only asked for instruments whose calendar is not 24/7: without known hours the market counts as closed
     is_market_open: bool = False

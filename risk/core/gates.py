@@ -16,12 +16,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from risk.core import circuit_breaker, order_gates, portfolio, session_pnl
+from risk.core import circuit_breaker, order_gates, portfolio, repetition, session_pnl
 from risk.core.book import EXTERNAL, Book, Halt, NotReadyCause
 from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, UNCOMPUTED, Bound, Trial, age_ms, age_s
 from risk.core.units import ZERO
-from risk.core.verdict import Approved, Check, Denied, HaltMode, OrderClass, Proposal, Reason
+from risk.core.verdict import Approved, Capability, Check, Denied, HaltMode, OrderClass, Proposal, Reason
 from risk.core.wording import exact, number, pair
 
 _ENTRY: Final = frozenset({OrderClass.ENTRY})
@@ -89,9 +89,15 @@ def missing_gates() -> tuple[Gate, ...]:
     return tuple(gate for gate in GATES if gate.function is None)
 
 
-def is_complete() -> bool:
-    """Whether every gate is built. LIVE trades only then."""
-    return not missing_gates()
+def live_lack(environment: str, capabilities: frozenset[Capability]) -> str:
+    """Why an account that is not PAPER may not trade, in one sentence; empty when nothing is lacking."""
+    if environment != "LIVE":
+        return f"The account's environment is “{environment}”; only PAPER and LIVE are known."
+    if missing := missing_gates():
+        return f"LIVE needs every gate, and this version has no gate {', '.join(f'{g.number} {g.name.lower()}' for g in missing)}."
+    if Capability.ECHOES_CLIENT_ID not in capabilities:
+        return "LIVE needs a venue that echoes our order ids: without them an order whose answer is lost could not be found again."
+    return ""
 
 
 # --- 1, 2: may this account and bot act at all -------------------------------------------------------------------------
@@ -106,11 +112,8 @@ def account_ready(trial: Trial) -> Check | None:
             what = not_ready.text or not_ready.cause.replace("_", " ").lower()
             end = _ENDS.get(not_ready.cause, "Ends by itself.")
             return trial.denied(gate, Reason.NOT_READY, f"Not ready: {what}. {end}", level="account")
-    if is_entry and book.environment != "PAPER" and not is_complete():
-        names = ", ".join(f"{g.number} {g.name.lower()}" for g in missing_gates())
-        return trial.denied(
-            gate, Reason.NOT_READY, f"LIVE needs every gate, and this version has no gate {names}.", level="account"
-        )
+    if is_entry and book.environment != "PAPER" and (lack := live_lack(book.environment, book.capabilities)):
+        return trial.denied(gate, Reason.NOT_READY, lack, level="account")
     trial.passed(gate)
     return None
 
@@ -278,7 +281,12 @@ GATES: Final = (
         (Reason.UNSUPPORTED_ORDER_KIND, Reason.UNSUPPORTED_PROTECTION),
         order_gates.kind_and_protection,
     ),
-    Gate(13, "Duplicates and rates", (Reason.DUPLICATE_ORDER, Reason.ORDER_RATE, Reason.REPEATED_EXECUTION), None),
+    Gate(
+        13,
+        "Duplicates and rates",
+        (Reason.DUPLICATE_ORDER, Reason.ORDER_RATE, Reason.REPEATED_EXECUTION),
+        repetition.repetition,
+    ),
     Gate(
         14,
         "Account limits, checked and reserved",

@@ -44,7 +44,7 @@ from execution.core.messages import (
 from execution.core.orders import OrderState, Purpose
 from execution.core.state import CORE_VERSION, ENTITIES
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, Profile
-from risk.core.units import ZERO, AssetClass, Instrument, OrdType, Quote, Scope, ScopeKind, Side
+from risk.core.units import NO_LIMIT, ZERO, AssetClass, Instrument, OrdType, Quote, Scope, ScopeKind, Side
 from risk.core.verdict import Capability, HintKind, SizeHint
 
 D = Decimal
@@ -75,9 +75,14 @@ def settings(*, version: int = 1, limits: dict[str, Any] | None = None, **change
         "trade_risk_pct_max": D(100),
         "adds_max": 5,
         "entries_in_flight_max": 5,
+        "duplicate_window_s": D(0),
+        "order_rate_max": NO_LIMIT,
+        "repeated_execution_max": 100_000,
     }
     base = msgspec.structs.replace(PRESETS[AssetClass.CRYPTO_PERP], **(wide | changes))
-    account = msgspec.structs.replace(ACCOUNT_PRESET, concentration_pct=D(200), bot_exposure_pct=D(200), **(limits or {}))
+    account = msgspec.structs.replace(
+        ACCOUNT_PRESET, concentration_pct=D(200), bot_exposure_pct=D(200), **({"order_rate_max": NO_LIMIT} | (limits or {}))
+    )
     return DeskSettings(
         account=ACCOUNT,
         environment="PAPER",

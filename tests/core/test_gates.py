@@ -19,6 +19,7 @@ from risk.core.book import EXTERNAL, Book, Exposure, NotReady, NotReadyCause
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits, RiskSettings, UnsupportedProtection
+from risk.core.throttle import Approval, Throttle, record
 from risk.core.units import NO_LIMIT, AssetClass, OrdType, ScopeKind, Side, TimeInForce
 from risk.core.verdict import Approved, Capability, Denied, HaltMode, HintKind, OrderClass, Proposal, Reason, SizeHint
 from risk.core.wording import WORDS, check_as_dict
@@ -62,10 +63,12 @@ class Row:
     proposal: Proposal
     on: Callable[[], Book] = book
     at: datetime = NOON
+    #: for a field that both the account and the profile have
+    is_of_profile: bool = False
 
     def judge(self, limit: Any) -> Approved | Denied:
         value = D(limit) if isinstance(limit, str) else limit
-        if self.field in AccountLimits.__struct_fields__:
+        if self.field in AccountLimits.__struct_fields__ and not self.is_of_profile:
             return judged(self.proposal, msgspec.structs.replace(self.on(), limits=limits(**{self.field: value})), self.at)
         return judged(self.proposal, msgspec.structs.replace(self.on(), settings=settings(**{self.field: value})), self.at)
 
@@ -75,6 +78,14 @@ WIDE = quote(bid=D(99), ask=D(101))
 
 def old_mark() -> Book:
     return book(portfolio=account(exposure("ETHUSDT", qty="1")))
+
+
+def entered(*seconds: float, bot: str = "alpha", qty: str = "10", **changes: Any) -> Book:
+    """A bot was let buy 10 that long ago."""
+    throttle = Throttle()
+    for s in sorted(seconds):
+        record(throttle, Approval(later(s), "BTCUSDT", Side.BUY, D(qty), None, None))
+    return book(throttles={bot: throttle}, **changes)
 
 
 ROWS = [
@@ -102,6 +113,10 @@ ROWS = [
     Row("price_collar_pct", "1", "0.99", Reason.PRICE_COLLAR, sell(quote=WIDE)),
     Row("trade_risk_pct_max", "0.02", "0.0199", Reason.TRADE_RISK, buy()),
     Row("reward_risk_min", "2", "2.001", Reason.REWARD_RISK, buy()),
+    Row("duplicate_window_s", "4", "4.001", Reason.DUPLICATE_ORDER, buy(), lambda: entered(-4)),
+    Row("order_rate_max", "2", "1.9", Reason.ORDER_RATE, buy("11"), lambda: entered(-0.999), is_of_profile=True),
+    Row("order_rate_max", "3", "2.9", Reason.ORDER_RATE, buy("11"), lambda: entered(-0.5, -0.9, bot="beta")),
+    Row("repeated_execution_max", 3, 2, Reason.REPEATED_EXECUTION, buy(), lambda: entered(-3599, -9)),
     Row("daily_loss_pct", "3.001", "3", Reason.DAILY_LOSS, buy(), lambda: book(portfolio=account(equity=D(97_000)))),
     Row(
         "drawdown_pct",
@@ -191,10 +206,9 @@ def test_it_covers_every_limit_the_gates_read() -> None:
         "unsupported_protection",
     }
     of_brackets = {"entry_ttl_s", "naked_policy", "naked_after_ms", "leg_retries", "exit_wait_ms", "feed_lag_ms_max"}
-    of_gate_13 = {"duplicate_window_s", "order_rate_max", "repeated_execution_max"}
-    assert set(RiskSettings.__struct_fields__) - rows == sizing | of_brackets | of_gate_13
+    assert set(RiskSettings.__struct_fields__) - rows == sizing | of_brackets
     ceilings = {field for field in AccountLimits.__struct_fields__ if field.endswith("ceiling")}
-    assert set(AccountLimits.__struct_fields__) - rows == ceilings | {"resume_at_rollover", "order_rate_max"}
+    assert set(AccountLimits.__struct_fields__) - rows == ceilings | {"resume_at_rollover"}
 
 
 # --- rows: everything that is not a limit ------------------------------------------------------------------------------
@@ -223,7 +237,7 @@ DENIED = [
         for order in (close, protect)
         for c in (NotReadyCause.LEASE, NotReadyCause.ORDER_LINK)
     ],
-    (buy(), book(environment="LIVE"), Reason.NOT_READY),
+    (buy(), book(environment="LIVE", capabilities=frozenset(Capability) - {Capability.ECHOES_CLIENT_ID}), Reason.NOT_READY),
     (buy(), book(environment=""), Reason.NOT_READY),
     (buy(), book(halts=(REDUCE_ONLY,)), Reason.REDUCE_ONLY),
     (buy(), book(halts=(REDUCE_ONLY, HALTED)), Reason.HALTED),
@@ -312,6 +326,13 @@ STILL_OPEN = limits(gross_exposure_pct=NO_LIMIT)
 APPROVED = [
     (buy(), book()),
     (sell(), book()),
+    (buy(), book(environment="LIVE")),
+    (buy("9.999"), entered(-1)),
+    (sell(), entered(-1)),
+    (buy(ord_type=OrdType.LIMIT, price=D("99.5")), entered(-1)),
+    (buy(), entered(-1, bot="beta")),
+    (buy(), entered(-1, -1, -1, settings=settings(duplicate_window_s=D(0)))),
+    (buy("11"), entered(*[-3661] * 20)),
     (buy(), book(halts=(halt(HaltMode.HALTED, ScopeKind.BOT, "beta"), halt(HaltMode.HALTED, ScopeKind.INSTRUMENT, "ETHUSDT")))),
     (buy(), book(session=SessionPnl(session_end_at=NOON, worst_net=D(-500)))),
     (buy(), book(breaker=CircuitBreaker(losses=[NOON] * 4, tripped_at=later(-3600)))),
@@ -429,12 +450,20 @@ def test_it_reserves_nothing_for_what_closes() -> None:
         assert (verdict.order_qty, verdict.reserved) == (D(10), D(0))
 
 
-def test_it_refuses_live_while_a_gate_is_missing() -> None:
-    assert not gates.is_complete()
-    assert [gate.number for gate in gates.missing_gates()] == [13]
+def test_it_has_every_gate() -> None:
+    assert [gate.number for gate in gates.GATES] == list(range(1, 15))
+    assert gates.missing_gates() == ()
+
+
+@pytest.mark.parametrize("number", range(1, 15))
+def test_it_refuses_live_while_a_gate_is_missing(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = tuple(gate._replace(function=None) if gate.number == number else gate for gate in gates.GATES)
+    monkeypatch.setattr(gates, "GATES", lacking)
     verdict = judged(buy(), book(environment="LIVE"))
     assert isinstance(verdict, Denied)
-    assert "13 duplicates and rates" in verdict.text
+    assert f"no gate {number} {lacking[number - 1].name.lower()}" in verdict.text
+    assert f"{lacking[number - 1].name} (**missing**: LIVE is refused)" in gates.table()
+    assert denial(judged(buy(), book())) is None
 
 
 def test_it_gives_every_code_of_the_table_and_no_other() -> None:
