@@ -32,12 +32,13 @@ from execution.models import (
     Signal,
     SymbolState,
 )
-from risk.core.units import NO_LIMIT, ZERO, ScopeKind
+from risk.core.portfolio import Reading, Standing, readings
+from risk.core.units import ZERO, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt, Instrument
+from risk.selectors import limits_value
 
-#: a meter turns amber here, in percent of its limit
-METER_WARN_PCT = Decimal(80)
+NAN = Decimal("NaN")
 #: an order asked for longer than this without an answer is stuck
 STUCK_AFTER = timedelta(seconds=5)
 #: who is about to act is told what others did so recently
@@ -46,37 +47,6 @@ ACTS_RECENT = timedelta(seconds=60)
 DENIALS_AMONG = 2000
 #: what a command's row may still become
 UNFINISHED = (CommandStatus.PENDING, CommandStatus.RUNNING)
-
-
-@dataclass(frozen=True)
-class Meter:
-    """One limit of an account with its use. `limit` None is unset (denies every entry), NO_LIMIT the explicit choice."""
-
-    name: str
-    value: Decimal
-    limit: Decimal | None
-    unit: str
-
-    @property
-    def use_pct(self) -> Decimal:
-        if self.limit is None or self.limit == NO_LIMIT:
-            return ZERO
-        if self.limit == 0:
-            return Decimal(100)
-        return max(ZERO, self.value / self.limit * 100)
-
-    @property
-    def bar(self) -> str:
-        """The length of its bar, of a hundred."""
-        return f"{min(self.use_pct, Decimal(100)):.1f}"
-
-    @property
-    def is_warning(self) -> bool:
-        return self.limit is None or self.use_pct >= METER_WARN_PCT
-
-    @property
-    def is_hard(self) -> bool:
-        return self.use_pct >= 100
 
 
 @dataclass(frozen=True)
@@ -279,23 +249,26 @@ class Overview:
             return Effective("REDUCE_ONLY", name.replace("_", " ").lower(), None, "ends by itself")
         return None
 
-    def meters(self, account: Account) -> list[Meter]:
-        """The account's use of its four main limits."""
+    def meters(self, account: Account) -> tuple[Reading, ...]:
+        """The account's limits with the numbers that gate 14 compares; none before an engine has counted them.
+
+        A position without a mark makes every exposure unknown, as it does for the gate.
+        """
         state = self.states.get(account.pk)
-        limits = account.limits
-        positions = sum(1 for p in self.positions if p.account_id == account.pk)
-        equity, peak, opened, gross = (
-            (state.equity, state.peak_equity, state.day_start_equity, state.gross_exposure) if state else (ZERO, ZERO, ZERO, ZERO)
+        if state is None or state.day_end_at is None:
+            return ()
+        held = [p for p in self.positions if p.account_id == account.pk]
+        is_marked = all(p.mark is not None for p in held)
+        entered = {o.symbol for o in self.entries if o.account_id == account.pk}
+        standing = Standing(
+            equity=state.equity,
+            day_start_equity=state.day_start_equity,
+            peak_equity=state.peak_equity,
+            gross=state.gross_exposure if is_marked else NAN,
+            net=state.net_exposure if is_marked else NAN,
+            positions=len(entered.union(p.symbol for p in held)),
         )
-        gross_limit = limits.gross_exposure_pct
-        if gross_limit is not None and gross_limit != NO_LIMIT:
-            gross_limit = equity * gross_limit / 100
-        return [
-            Meter("Loss of the day", _below(opened, equity), limits.daily_loss_pct, "%"),
-            Meter("Drawdown from peak", _below(peak, equity), limits.drawdown_pct, "%"),
-            Meter("Gross exposure", gross, gross_limit, ""),
-            Meter("Positions", Decimal(positions), _decimal(limits.positions_max), "count"),
-        ]
+        return readings(standing, limits_value(account.limits))
 
     def of_accounts(self, account_ids: Collection[int]) -> Overview:
         """The same look, narrowed to some accounts."""
@@ -315,15 +288,6 @@ class Overview:
             alarms=[a for a in self.alarms if a.account_id in account_ids],
             commands=[c for c in self.commands if c.account_id in account_ids],
         )
-
-
-def _decimal(number: int | None) -> Decimal | None:
-    return None if number is None else Decimal(number)
-
-
-def _below(high: Decimal, now: Decimal) -> Decimal:
-    """How far `now` is below `high`, in percent of it."""
-    return max(ZERO, (high - now) / high * 100) if high else ZERO
 
 
 def _is_waived(bracket: Bracket | None) -> bool:

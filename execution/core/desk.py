@@ -38,6 +38,7 @@ from execution.core.messages import (
 from execution.core.orders import Purpose
 from execution.core.state import DeskState
 from execution.core.turn import ENCODER, Index, Turn
+from risk.core.stake import Stake, stake_of
 from risk.core.units import Scope, ScopeKind, use_decimal_context
 from risk.core.verdict import HaltCause, HaltMode
 
@@ -93,6 +94,10 @@ class Desk:
             exits_working=sum(order.purpose is Purpose.EXIT for order in working),
             last_denial=self._denials.get((bot, symbol), ""),
         )
+
+    def stake(self) -> Stake:
+        """What the account has at stake now, as gate 14 counts it: positions at marks, working entries at their reservations."""
+        return stake_of(self._index.exposures().values())
 
     def _turnless_qty(self, symbol: str) -> Any:
         return Turn(self.state, self._index, self.state.at).qty(symbol)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ from execution.engine.marks import Marks
 from execution.engine.publisher import Stream
 from execution.engine.watches import Watches
 from execution.store.market import Glance
-from risk.core.units import ZERO, Quote
+from risk.core.units import Quote
 
 log = structlog.get_logger(__name__)
 
@@ -229,13 +229,13 @@ class Floor:
         moved, self._moved = self._moved, {}
         bars, self._bars = self._bars, []
         self._stream.quotes(moved)
-        values = [p.qty * (p.mark or ZERO) * p.contract_value for p in self._loop.desk.state.positions.values()]
+        stake = self._loop.desk.stake()
         return Glance(
             account_id=self._stream.account_id,
             quotes=list(moved.values()),
             bars=bars,
-            gross_exposure=sum(map(abs, values), ZERO),
-            net_exposure=sum(values, ZERO),
+            gross_exposure=stake.gross,
+            net_exposure=stake.net,
             orders_proof_at=self.orders_proof_at,
             at=self._loop.clock.now(),
             offset=(self._feed_spec, self._feed.offset, self._feed.broken_lines),

@@ -26,7 +26,7 @@ _OFFSETS: Final = Table(FeedOffset, key=("account_id",), columns=("feed", "offse
 
 
 class Glance(NamedTuple):
-    """What the pages show of an account beside the journal, at most once a second."""
+    """What the pages show of an account beside the journal, at most once a second. Exposures as gate 14 compares them."""
 
     account_id: int
     quotes: Sequence[Quote]

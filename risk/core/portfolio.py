@@ -28,8 +28,15 @@ from risk.core.wording import exact, number, pair
 # --- readings ----------------------------------------------------------------------------------------------------------
 
 
+#: a reading is near its limit from here on, in percent of it
+NEAR_PCT: Final = Decimal(80)
+
+
 class Reading(msgspec.Struct, frozen=True):
-    """One number of the account against its limit, for a meter. `limit` is None while unset; NO_LIMIT is a choice. `unit` follows both."""
+    """One number of the account against its limit, for a meter. `limit` is None while unset; NO_LIMIT is a choice. `unit` follows both.
+
+    `observed` is NaN where it cannot be known.
+    """
 
     code: Reason
     name: str
@@ -43,6 +50,19 @@ class Reading(msgspec.Struct, frozen=True):
         if self.limit is None or not is_positive(self.limit) or not self.observed.is_finite():
             return None
         return self.observed * 100 / self.limit
+
+    @property
+    def is_near(self) -> bool:
+        """Worth a look: at NEAR_PCT or more, or nobody can say: a limit is unset or a number unknown."""
+        if self.limit is None or not self.observed.is_finite():
+            return True
+        used = self.used_pct
+        return used is not None and used >= NEAR_PCT
+
+    @property
+    def is_reached(self) -> bool:
+        used = self.used_pct
+        return used is not None and used >= HUNDRED
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,10 +15,12 @@ from execution.core.controls import BotStatus
 from execution.core.orders import OrdStatus
 from execution.models import AccountState, BotState, Bracket, Engine, Order, Position, SymbolState
 from execution.selectors import Overview
+from risk.core.portfolio import Reading
 from risk.models import AccountLimits, Halt
 from tests.console import factories
 from tests.console.factories import DeskRows
 from tradingdesk.console import page, strip, tour
+from tradingdesk.console.figures import measured
 
 
 @pytest.fixture
@@ -206,13 +208,35 @@ def test_it_does_not_alarm_about_a_stop_that_a_person_took_away(calm: DeskRows) 
     assert look(calm).naked == []
 
 
-def test_it_measures_limits(calm: DeskRows) -> None:
-    AccountLimits.objects.update(positions_max=3, drawdown_pct="none", daily_loss_pct=None)
-    seen = look(calm)
-    meters = {meter.name: meter for meter in seen.meters(seen.accounts[0])}
-    assert meters["Positions"].is_hard
-    assert not meters["Drawdown from peak"].is_warning
-    assert meters["Loss of the day"].is_warning, "an unset limit denies every entry: that is worth a colour"
+def meters(desk: DeskRows) -> dict[str, Reading]:
+    seen = look(desk)
+    return {meter.name: meter for meter in seen.meters(seen.accounts[0])}
+
+
+def test_it_measures_limits_as_the_gate_does(calm: DeskRows) -> None:
+    """Equity 104,218.40; a symbol with only a working entry counts as a position."""
+    AccountLimits.objects.update(positions_max=4, drawdown_pct="none", daily_loss_pct=None, gross_exposure_pct=Decimal(50))
+    told = {name: (measured(meter), meter.is_near, meter.is_reached) for name, meter in meters(calm).items()}
+    assert told == {
+        "Daily loss": ("not set: denies every entry", True, False),
+        "Drawdown": ("0.6 %, no limit", False, False),
+        "Positions": ("4 of 4", True, True),
+        "Gross exposure": ("48,120 of 52,109", True, False),
+        "Net exposure": ("30,000 of 104,218", False, False),
+        "Leverage": ("0.46× of 5×", False, False),
+    }
+
+
+def test_it_does_not_guess_what_is_at_stake(calm: DeskRows) -> None:
+    """Without a mark the gate denies; the card says that it does not know, and so does the answer."""
+    Position.objects.filter(symbol="BTCUSDT").update(mark=None)
+    assert measured(meters(calm)["Gross exposure"]) == "not known: a position has no mark"
+    assert "Paper Crypto: gross exposure not known: a position has no mark" in [t.text for t in strip.troubles(look(calm))]
+
+
+def test_it_measures_nothing_before_an_engine_counted(calm: DeskRows) -> None:
+    AccountState.objects.update(day_end_at=None, equity=0)
+    assert meters(calm) == {}
 
 
 def test_it_counts_what_a_kill_would_meet(calm: DeskRows) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -12,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk.core.book import Exposure
-from risk.core.portfolio import Standing, fallen_pct, has_fallen, readings
+from risk.core.portfolio import Reading, Standing, fallen_pct, has_fallen, readings
 from risk.core.reservations import reservation_price
 from risk.core.settings import AccountLimits
 from risk.core.stake import Room, stake_of
 from risk.core.units import NO_LIMIT, Side
-from risk.core.verdict import Approved, Denied, Reason
+from risk.core.verdict import Approved, Denied, OrderClass, Reason
+from tests.core.builders import Bench
 from tests.core.risk_builders import D, account, book, buy, exposure, judged, later, limits, sell, settings
+from tests.core.session import step
 
 FREE = msgspec.structs.replace(
     limits(),
@@ -232,3 +235,27 @@ def test_it_reads_an_account_that_is_empty_or_unset() -> None:
     empty = standing(equity=D(0), day_start_equity=D(0), peak_equity=D(0))
     assert all(r.used_pct is None for r in readings(empty, AccountLimits()))
     assert all(r.used_pct is None for r in readings(standing(), msgspec.structs.replace(FREE, positions_max=None)))
+
+
+def test_it_marks_a_reading_that_is_near_reached_or_unknown() -> None:
+    """What cannot be known is worth a look, what is no limit is not."""
+    near, reached = D(80), D(100)
+    read = [Reading(Reason.GROSS_EXPOSURE, "x", used, D(100)) for used in (D("79.9"), near, D("99.9"), reached)]
+    assert [(r.is_near, r.is_reached) for r in read] == [(False, False), (True, False), (True, False), (True, True)]
+    unknown, unset, free = (Reading(Reason.GROSS_EXPOSURE, "x", *at) for at in ((D("NaN"), D(1)), (D(1), None), (D(1), NO_LIMIT)))
+    assert [(r.is_near, r.is_reached) for r in (unknown, unset, free)] == [(True, False), (True, False), (False, False)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_shows_what_the_gate_compared(seed: int) -> None:
+    """A meter and gate 14 count alike: once an order is approved, the account has at stake what its check observed."""
+    bench, chance, compared = Bench(), random.Random(seed), 0
+    for n in range(200):
+        step(bench, chance, n)
+        approved = [s for s in bench.published("signal") if s.is_approved and s.order_class is OrderClass.ENTRY]
+        for signal in approved:
+            seen = {check.gate: check.observed for check in signal.checks}
+            stake = bench.desk.stake()
+            assert (seen["Gross exposure"], seen["Net exposure"], seen["Positions"]) == (stake.gross, stake.net, stake.positions)
+            compared += 1
+    assert compared > 3

@@ -14,6 +14,7 @@ from execution.engine.floor import Floor
 from execution.engine.publisher import Stream
 from risk.core.units import Quote
 from tests.conftest import NOON
+from tests.core.builders import Bench
 
 WITHIN_S = 10
 
@@ -46,3 +47,14 @@ async def test_it_waits_after_its_first_price_until_the_desk_may_trade() -> None
     desk.state.account.is_reconciled = True
     await asyncio.wait_for(running, WITHIN_S)
     assert tape.taken == 3
+
+
+async def test_it_glances_at_what_the_gates_compare() -> None:
+    """A working entry is at stake before it fills."""
+    bench = Bench()
+    bench.buy("10")
+    loop: Any = SimpleNamespace(desk=bench.desk, clock=Clock())
+    stream = Stream(account_id=1, code="paper")
+    glance = Floor(loop, Tape(), feed_spec="tape", shown=None, stream=stream, note=lambda *words: None).glance()
+    assert (glance.gross_exposure, glance.net_exposure) == (bench.desk.stake().gross, bench.desk.stake().net)
+    assert glance.gross_exposure > 1000

@@ -13,9 +13,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from execution.models import AccountState
-from risk.core.units import NO_LIMIT
+from risk.core.portfolio import Reading
+from risk.core.units import HUNDRED, NO_LIMIT, ZERO
 
 NONE = "—"
+_TENTH = Decimal("0.1")
 _TWO = Decimal("0.01")
 
 register = template.Library()
@@ -72,16 +74,29 @@ def signed(value: Decimal | None) -> str:
 
 
 @register.filter
-def pct(value: Decimal | None) -> str:
-    """At most one decimal and the sign of percent: 1.9 %."""
-    if value is None:
+def short(value: Decimal | None) -> str:
+    """One decimal, two below one, no idle zeros: 1.9, 0.03, 5."""
+    if value is None or not value.is_finite():
         return NONE
-    rounded = value if value == NO_LIMIT else value.quantize(Decimal("0.1"))
-    return (
-        "no limit"
-        if value == NO_LIMIT
-        else f"{_grouped(rounded.to_integral() if rounded == rounded.to_integral() else rounded, is_signed=False)} %"
-    )
+    return _grouped(value.quantize(_TENTH if abs(value) >= 1 else _TWO).normalize(), is_signed=False)
+
+
+@register.filter
+def measured(reading: Reading) -> str:
+    """A meter in words: 48,120 of 150,000, 0.6 % of 5 %, 3 of 8."""
+    if reading.limit is None:
+        return "not set: denies every entry"
+    if not reading.observed.is_finite():
+        return "not known: a position has no mark"
+    write = short if reading.unit else whole
+    told = f"{write(reading.observed)}{reading.unit}"
+    return f"{told}, no limit" if reading.limit == NO_LIMIT else f"{told} of {write(reading.limit)}{reading.unit}"
+
+
+@register.filter
+def bar(reading: Reading) -> str:
+    """The length of a meter's bar, of a hundred."""
+    return f"{min(reading.used_pct or ZERO, HUNDRED):.1f}"
 
 
 @register.filter

@@ -308,9 +308,12 @@ def _orders_stuck(look: Overview) -> Iterator[Trouble]:
 def _meters_high(look: Overview) -> Iterator[Trouble]:
     for account in look.accounts:
         for meter in look.meters(account):
-            if meter.is_warning and meter.limit is not None:
-                text = f"{account.name}: {meter.name.lower()} at {meter.use_pct:.0f} % of its limit"
-                yield Trouble(2 if meter.is_hard else 3, text, "Show", f"{reverse('console:desk')}#account-{account.code}")
+            if not meter.is_near or meter.limit is None:
+                continue
+            used = meter.used_pct
+            told = f"at {used:.0f} % of its limit" if used is not None else "not known: a position has no mark"
+            text = f"{account.name}: {meter.name.lower()} {told}"
+            yield Trouble(2 if meter.is_reached else 3, text, "Show", f"{reverse('console:desk')}#account-{account.code}")
 
 
 def summary(look: Overview) -> str:
