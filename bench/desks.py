@@ -21,8 +21,9 @@ from execution.core.messages import (
     SettingsChanged,
     Started,
 )
-from execution.core.ports import VENUES, Feed
+from execution.core.ports import Feed
 from execution.core.state import CORE_VERSION
+from execution.core.venues import VENUES
 from execution.engine.clock import AccountClock, Clock
 from execution.engine.floor import Floor
 from execution.engine.loop import DeskLoop

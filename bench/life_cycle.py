@@ -32,8 +32,8 @@ from execution.core.messages import (
     SignalKind,
     Started,
 )
-from execution.core.ports import VENUES
 from execution.core.state import CORE_VERSION
+from execution.core.venues import VENUES
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, Profile
 from risk.core.units import AssetClass, Instrument, Quote, Scope, ScopeKind
 

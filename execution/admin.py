@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from execution import services
 from execution.brains import BRAINS
-from execution.core.ports import VENUES
+from execution.core.venues import VENUES
 from execution.models import Account, Bot
 from execution.services.accounts import account_problems, bot_problems
 from risk.admin import AuditedAdmin, AuditedForm

@@ -584,12 +584,14 @@ class PaperOrder(models.Model):
     account = models.CharField(max_length=40)
     order_id = models.CharField(max_length=32)
     cl_ord_id = models.CharField(max_length=18)
+    replaced_as = models.CharField(max_length=18, blank=True, default="")
     symbol = models.CharField(max_length=32)
     side = models.CharField(max_length=4)
     ord_type = models.CharField(max_length=12)
     time_in_force = models.CharField(max_length=4)
     order_qty = DecimalText()
     cum_qty = DecimalText(default=0)
+    prevented_qty = DecimalText(default=0)
     price = DecimalText(null=True)
     stop_px = DecimalText(null=True)
     reduce_only = models.BooleanField(default=False)
@@ -609,6 +611,20 @@ class PaperOrder(models.Model):
 
     def __str__(self) -> str:
         return self.order_id
+
+
+class PaperReplace(models.Model):
+    """The id that a replace gave an order at the simulated venue, and the id the order came with. Touched by brokers/simulated only."""
+
+    account = models.CharField(max_length=40)
+    cl_ord_id = models.CharField(max_length=18)
+    orig_cl_ord_id = models.CharField(max_length=18)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "cl_ord_id"], name="paper_replace_once")]
+
+    def __str__(self) -> str:
+        return self.cl_ord_id
 
 
 class PaperFill(models.Model):

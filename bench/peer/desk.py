@@ -17,7 +17,8 @@ from bench.peer.tape import AWAY, HALF_SPREAD, START_NS, STEP_NS, middle
 from execution.brains import BRAINS
 from execution.brains.base import HOLD, Brain, Decision, View, entry
 from execution.brokers.simulated.codec import behaviour_of
-from execution.brokers.simulated.matching import Holding, Outcome, Venue, accepted_report
+from execution.brokers.simulated.matching import Venue
+from execution.brokers.simulated.orders import Holding, Outcome, accepted_report
 from execution.core.desk import Desk
 from execution.core.messages import (
     Bar,

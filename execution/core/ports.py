@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from execution.core.messages import Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from risk.core.units import Quote
@@ -92,54 +92,6 @@ class Feed(Protocol):
 
     async def history(self, symbol: str, *, bars: int, interval_s: int) -> Sequence[Bar]:
         """Closed bars before now, oldest first, for warm-up. May be fewer than asked."""
-
-
-#: what each venue can do, by the name an Account gives its broker: settings are made of it without loading the adapter
-VENUES: Final[Mapping[str, frozenset[Capability]]] = {
-    "simulated": frozenset(
-        {
-            Capability.STOP_ORDERS,
-            Capability.POST_ONLY,
-            Capability.IOC,
-            Capability.FOK,
-            Capability.REDUCE_ONLY,
-            Capability.QUERY_BY_CLIENT_ID,
-            Capability.ECHOES_CLIENT_ID,
-            Capability.ORDER_TRACKING,
-            Capability.FILL_STREAM,
-            Capability.FRACTIONAL,
-        }
-    ),
-}
-
-_PERCENT: Final = ("0.0", "0", "100")
-
-#: what a venue can be told in `Account.broker_options`: name → (default, lowest, highest), as decimal strings
-VENUE_OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, str, str]]]] = {
-    "simulated": {
-        "seed": ("1", "0", "9223372036854775807"),
-        "latency_ms": ("2", "0", "60000"),
-        "fee_maker_bps": ("2.0", "-100", "1000"),
-        "fee_taker_bps": ("5.0", "-100", "1000"),
-        "slippage_bps": ("0.0", "0", "1000"),
-        "leverage_max": ("20", "1", "1000"),
-        "partial_pct": _PERCENT,
-        "reject_pct": _PERCENT,
-        "lost_answer_pct": _PERCENT,
-        "duplicate_pct": _PERCENT,
-        "late_report_pct": _PERCENT,
-        "late_report_ms": ("250", "0", "60000"),
-    },
-}
-
-
-def venue_options(broker: str, options: Mapping[str, object]) -> dict[str, Decimal]:
-    """Every option of the venue, given or default. ValueError with one plain sentence for a wrong name or value."""
-    known = VENUE_OPTIONS[broker]
-    for name in options:
-        if name not in known:
-            raise ValueError(f"The venue “{broker}” has no option “{name}”; it has {', '.join(known)}.")
-    return {name: number_within(name, options.get(name, row[0]), row) for name, row in known.items()}
 
 
 def number_within(name: str, value: object, row: tuple[str, str, str]) -> Decimal:

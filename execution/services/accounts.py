@@ -16,7 +16,7 @@ from django.utils import timezone
 from execution.brains import BRAINS, params_validated
 from execution.core.controls import BotStatus
 from execution.core.messages import DeskSettings
-from execution.core.ports import VENUES, venue_options
+from execution.core.venues import VENUES, venue_options
 from execution.models import Account, AccountState, Bot, BotInstrument, Order, Position, SymbolState
 from execution.services.acts import engine_runs
 from execution.services.hints import hint_accounts_on_commit

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.core.messages import BotSpec, DeskSettings
-from execution.core.ports import VENUES
+from execution.core.venues import capabilities_of
 from execution.models import Account, Bot
 from risk import models as rows
 from risk.models import SettingsVersion
@@ -31,7 +31,7 @@ def desk_settings_from_rows(account: Account) -> DeskSettings:
         currency=account.currency,
         version=0,
         digest="",
-        capabilities=tuple(sorted(VENUES[account.broker])),
+        capabilities=tuple(sorted(capabilities_of(account.broker, account.broker_options))),
         instruments={symbol: instrument_value(row) for symbol, row in sorted(_instruments(account, bots).items())},
         bots={bot.code: _bot(bot) for bot in bots},
         profiles={code: profile_value(profiles[code]) for code in sorted(profiles)},

@@ -11,7 +11,8 @@ import pytest
 from execution.brokers import open_broker
 from execution.brokers.simulated import DatabaseStore, MemoryStore, SimulatedBroker
 from execution.core.messages import ExecType
-from execution.core.ports import VENUES, Broker, NotSent, Refused, TakesMarket
+from execution.core.ports import Broker, NotSent, Refused, TakesMarket
+from execution.core.venues import VENUES
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Capability
 from tests.brokers.builders import BTC, NOON, D, Told, broker, cancel, limit, order, quote, stop

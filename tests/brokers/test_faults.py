@@ -9,7 +9,8 @@ import pytest
 
 from execution.brokers.simulated import MemoryStore
 from execution.core.messages import ExecType, Reported
-from execution.core.ports import Refused, venue_options
+from execution.core.ports import Refused
+from execution.core.venues import venue_options
 from risk.core.units import Side
 from tests.brokers.builders import D, Told, broker, cancel, limit, order, quote
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from execution.brokers.simulated.codec import behaviour_of
-from execution.brokers.simulated.matching import Holding, Outcome, Venue, accepted_report
+from execution.brokers.simulated.matching import Venue
+from execution.brokers.simulated.orders import Holding, Outcome, accepted_report
 from execution.core.brackets import BracketStatus
 from execution.core.desk import Desk
 from execution.core.messages import (

@@ -13,19 +13,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from execution.brokers.simulated.codec import Faults, balance_row, behaviour_of, fill_row, order_row
-from execution.brokers.simulated.matching import BookOrder, Outcome, Venue, accepted_report, chance
+from execution.brokers.simulated.codec import Faults, balance_row, behaviour_of, fill_row, order_row, venue_order_of
+from execution.brokers.simulated.matching import Venue
+from execution.brokers.simulated.orders import BookOrder, Outcome, accepted_report, chance
 from execution.brokers.simulated.store import Batch, Store
 from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
-from execution.core.ports import VENUES, LinkDown, NotSent, Refused
+from execution.core.ports import LinkDown, NotSent, Refused
 from risk.core.units import Instrument, Quote
-from risk.core.verdict import Approved
+from risk.core.verdict import Approved, Capability
 
 
 class SimulatedBroker:
     """One account at the simulated venue. It is shown the market by `on_market`, before anyone decides on it."""
 
-    capabilities = VENUES["simulated"]
     is_eventually_consistent = False
 
     def __init__(
@@ -39,6 +39,7 @@ class SimulatedBroker:
         clock: Callable[[], datetime],
     ) -> None:
         self._rules, self._faults = behaviour_of(options)
+        self.capabilities = self._rules.capabilities
         self._store = store
         self._instruments = instruments
         self._currency = currency
@@ -57,6 +58,7 @@ class SimulatedBroker:
             currency=self._currency,
             holdings=found.holdings,
             orders=found.orders,
+            fills=found.fills,
             orders_so_far=found.orders_so_far,
             fills_so_far=found.fills_so_far,
         )
@@ -112,30 +114,64 @@ class SimulatedBroker:
             raise ConnectionResetError("the connection was lost before the cancel arrived")
         order = self._venue.working(request.cl_ord_id, request.symbol)
         if order is None:
-            await self._refuse_cancel(request)
+            await self._too_late(ExecType.CANCEL_REJECTED, request.cl_ord_id, request.cl_ord_id, request.symbol)
         else:
             await self._committed(self._venue.cancel(order, self._clock()))
         if luck < self._faults.lost_answer:
             raise ConnectionResetError("the connection was lost before the answer came")
 
-    async def _refuse_cancel(self, request: SendCancel) -> None:
-        found = await self._store.order(request.cl_ord_id)
+    async def replace(self, request: SendReplace) -> None:
+        """Change a working order in place; reports come under the request's id from then on.
+
+        Raises NotSent when the venue is not open, Refused for terms it will not take. An order that is over answers with
+        REPLACE_REJECTED.
+        """
+        if self._venue is None:
+            raise NotSent("the simulated venue is not open")
+        if Capability.REPLACE not in self.capabilities:
+            raise Refused("this venue does not replace orders")
+        if arriving := self._arriving.get(request.orig_cl_ord_id):
+            await asyncio.shield(arriving)
+        luck = chance(self._faults.seed, "replace", request.cl_ord_id)
+        if luck < self._faults.lost_answer / 2:
+            raise ConnectionResetError("the connection was lost before the replace arrived")
+        order = self._venue.working(request.orig_cl_ord_id, request.symbol)
+        if order is None:
+            await self._too_late(ExecType.REPLACE_REJECTED, request.cl_ord_id, request.orig_cl_ord_id, request.symbol)
+        elif chance(self._faults.seed, "refuse", request.cl_ord_id) < self._faults.replace_reject:
+            self._refuse(ExecType.REPLACE_REJECTED, request.cl_ord_id, venue_order_of(order), "the venue refused the change")
+        elif why := self._venue.replace_refusal(order, request):
+            raise Refused(why)
+        else:
+            await self._committed(self._venue.replace(order, request, self._clock()))
+        if luck < self._faults.lost_answer:
+            raise ConnectionResetError("the connection was lost before the answer came")
+
+    async def _too_late(self, exec_type: ExecType, cl_ord_id: str, orig_cl_ord_id: str, symbol: str) -> None:
+        """Answer a request about an order that is over, or that never was."""
+        found = await self._store.order(orig_cl_ord_id)
+        if found is None:
+            self._reports.put(
+                Reported(at=self._clock(), cl_ord_id=cl_ord_id, exec_type=exec_type, symbol=symbol, text="unknown order")
+            )
+        else:
+            self._refuse(exec_type, cl_ord_id, found, f"the order is {found.ord_status}")
+
+    def _refuse(self, exec_type: ExecType, cl_ord_id: str, order: VenueOrder, text: str) -> None:
+        """Answer a request with no, under its own id, with the order as it is."""
         self._reports.put(
             Reported(
                 at=self._clock(),
-                cl_ord_id=request.cl_ord_id,
-                exec_type=ExecType.CANCEL_REJECTED,
-                order_id=found.order_id if found else "",
-                symbol=request.symbol,
-                side=request.side,
-                cum_qty=found.cum_qty if found else None,
-                text=f"the order is {found.ord_status}" if found else "unknown order",
+                cl_ord_id=cl_ord_id,
+                exec_type=exec_type,
+                order_id=order.order_id,
+                symbol=order.symbol,
+                side=order.side,
+                cum_qty=order.cum_qty,
+                text=text,
                 transact_at=self._clock(),
             )
         )
-
-    async def replace(self, request: SendReplace) -> None:
-        raise Refused("the simulated venue does not replace orders")
 
     # --- market ---------------------------------------------------------------------------------------------------------
 
@@ -159,6 +195,7 @@ class SimulatedBroker:
         now, holdings = self._clock(), self._venue.holdings
         return Batch(
             orders=tuple(order_row(order) for order in outcome.orders.values()),
+            replaces=tuple((cl_ord_id, order.cl_ord_id) for cl_ord_id, order in outcome.renamed.items()),
             fills=tuple(fill_row(fill, now) for fill in outcome.fills),
             balances=tuple(balance_row(asset, holdings[asset]) for asset in sorted(outcome.assets)),
         )
@@ -171,7 +208,8 @@ class SimulatedBroker:
         return self._store
 
     async def order_by_cl_ord_id(self, cl_ord_id: str, symbol: str) -> VenueOrder | None:
-        return await self._asked().order(cl_ord_id)
+        store = self._asked()
+        return await store.order(cl_ord_id) if Capability.QUERY_BY_CLIENT_ID in self.capabilities else None
 
     async def orders_open(self) -> Sequence[VenueOrder]:
         return await self._asked().orders_open()

@@ -1,4 +1,4 @@
-"""Rows of the venue's own tables ↔ its values. Pure: no database."""
+"""Rows of the venue's own tables ↔ its values, and options → rules. Pure: no database."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from execution.brokers.simulated.matching import BookOrder, Holding, Rules
+from execution.brokers.simulated.fees import Schedule, Tier, TierBy
+from execution.brokers.simulated.matching import Rules, SelfTrades
+from execution.brokers.simulated.orders import AT_ONCE, BookOrder, Holding
+from execution.brokers.simulated.slippage import Model, Slippage
 from execution.core.messages import VenueFill, VenueOrder
 from execution.core.orders import OrdStatus
-from execution.core.ports import venue_options
-from risk.core.units import OrdType, Side, TimeInForce
+from execution.core.venues import capabilities_of, venue_options
+from risk.core.units import NO_LIMIT, OrdType, Side, TimeInForce
 
 ORDER_COLUMNS: Final = (
     "order_id",
     "cl_ord_id",
+    "replaced_as",
     "symbol",
     "side",
     "ord_type",
     "time_in_force",
     "order_qty",
     "cum_qty",
+    "prevented_qty",
     "price",
     "stop_px",
     "reduce_only",
@@ -33,7 +38,18 @@ ORDER_COLUMNS: Final = (
     "updated_at",
 )
 #: what changes after an order came
-ORDER_CHANGES: Final = ("cum_qty", "is_triggered", "ord_status", "text", "updated_at")
+ORDER_CHANGES: Final = (
+    "replaced_as",
+    "order_qty",
+    "cum_qty",
+    "prevented_qty",
+    "price",
+    "stop_px",
+    "is_triggered",
+    "ord_status",
+    "text",
+    "updated_at",
+)
 FILL_COLUMNS: Final = (*VenueFill.__struct_fields__, "booked_at")
 BALANCE_COLUMNS: Final = ("asset", "qty", "cost")
 
@@ -56,15 +72,18 @@ def order_of(row: Sequence[Any]) -> BookOrder:
             "ord_status": OrdStatus(values["ord_status"]),
         }
     )
-    order.is_arriving = order.takes_any_price or order.time_in_force in {TimeInForce.IOC, TimeInForce.FOK}
+    order.is_arriving = order.takes_any_price or order.time_in_force in AT_ONCE
     return order
 
 
 def venue_order(row: Sequence[Any]) -> VenueOrder:
+    return venue_order_of(order_of(row))
+
+
+def venue_order_of(order: BookOrder) -> VenueOrder:
     """The order as a query shows it."""
-    order = order_of(row)
     return VenueOrder(
-        cl_ord_id=order.cl_ord_id,
+        cl_ord_id=order.name,
         order_id=order.order_id,
         symbol=order.symbol,
         side=order.side,
@@ -94,11 +113,12 @@ def balance_row(asset: str, holding: Holding) -> Row:
 class Faults:
     """How unfriendly the venue is: chances of one, times in seconds."""
 
-    def __init__(self, options: Mapping[str, Decimal]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self.seed = int(options["seed"])
         self.latency_s = float(options["latency_ms"]) / 1000
         self.late_s = float(options["late_report_ms"]) / 1000
         self.reject = float(options["reject_pct"]) / 100
+        self.replace_reject = float(options["replace_reject_pct"]) / 100
         self.lost_answer = float(options["lost_answer_pct"]) / 100
         self.duplicate = float(options["duplicate_pct"]) / 100
         self.late = float(options["late_report_pct"]) / 100
@@ -107,12 +127,53 @@ class Faults:
 def behaviour_of(options: Mapping[str, object]) -> tuple[Rules, Faults]:
     """The venue's rules and faults from Account.broker_options. ValueError with one plain sentence for a wrong one."""
     values = venue_options("simulated", options)
+    plain_fees = Schedule(tiers=(Tier(maker=_part(values["fee_maker_bps"]), taker=_part(values["fee_taker_bps"])),))
+    plain_slippage = Slippage(rate=_part(values["slippage_bps"]))
     rules = Rules(
         seed=int(values["seed"]),
-        fee_maker=values["fee_maker_bps"] / 10000,
-        fee_taker=values["fee_taker_bps"] / 10000,
-        slippage=values["slippage_bps"] / 10000,
+        fees=(*map(_schedule, values["fees"]), plain_fees),
+        slippage=(*map(_slippage, values["slippage"]), plain_slippage),
         leverage_max=values["leverage_max"],
+        self_trades=SelfTrades(values["self_trades"]),
         partial=float(values["partial_pct"]) / 100,
+        capabilities=capabilities_of("simulated", options),
     )
     return rules, Faults(values)
+
+
+def _part(bps: Decimal) -> Decimal:
+    return bps / 10000
+
+
+def _schedule(row: Mapping[str, Any]) -> Schedule:
+    return Schedule(
+        tiers=tuple(_tier(tier) for tier in row["tiers"] or (row,)),
+        tier_by=TierBy(row["tier_by"]),
+        minimum=row["minimum"],
+        maximum=None if row["maximum_pct"] is None else row["maximum_pct"] / 100,
+        is_taken_from_received=row["taken_from"] == "RECEIVED",
+        is_regulated=row["regulatory"] == "US_EQUITY",
+        applies_to=frozenset(row["for"]),
+    )
+
+
+def _tier(row: Mapping[str, Any]) -> Tier:
+    up_to = row.get("up_to")
+    return Tier(
+        up_to=NO_LIMIT if up_to is None else up_to,
+        maker=_part(row["maker_bps"]),
+        taker=_part(row["taker_bps"]),
+        per_unit=row["per_unit"],
+        per_order=row["per_order"],
+    )
+
+
+def _slippage(row: Mapping[str, Any]) -> Slippage:
+    same = ("amount", "fraction", "volume_limit", "price_impact", "coefficient", "exponent", "volume", "factor")
+    return Slippage(
+        model=Model(row["model"]),
+        rate=_part(row["bps"]),
+        exit_rate=None if row["exit_bps"] is None else _part(row["exit_bps"]),
+        applies_to=frozenset(row["for"]),
+        **{name: row[name] for name in same},
+    )

@@ -30,10 +30,10 @@ from execution.brokers.simulated.codec import (
     order_of,
     venue_order,
 )
-from execution.brokers.simulated.matching import BookOrder, Holding
+from execution.brokers.simulated.orders import BookOrder, Holding
 from execution.core.messages import VenueFill, VenueOrder
 from execution.core.orders import OrdStatus
-from execution.models import PaperBalance, PaperFill, PaperOrder
+from execution.models import PaperBalance, PaperFill, PaperOrder, PaperReplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,10 +44,14 @@ _RETRY_S: Final = (0.02, 0.1, 0.5, 1.0)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Rows of one request or event. `new` orders whose client id exists are left out and named to the caller."""
+    """Rows of one request or event. `new` orders whose client id exists are left out and named to the caller.
+
+    `replaces` are pairs: the id of a replace that was done, and the order's.
+    """
 
     new: tuple[Row, ...] = ()
     orders: tuple[Row, ...] = ()
+    replaces: tuple[Row, ...] = ()
     fills: tuple[Row, ...] = ()
     balances: tuple[Row, ...] = ()
 
@@ -57,9 +61,10 @@ Then = Callable[[frozenset[str]], None]
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the venue finds when it is opened."""
+    """What the venue finds when it is opened: the working orders, with their fills, and what the account holds."""
 
     orders: tuple[BookOrder, ...]
+    fills: tuple[VenueFill, ...]
     holdings: dict[str, Holding]
     orders_so_far: int
     fills_so_far: int
@@ -72,7 +77,8 @@ class Store(Protocol):
     def write(self, batch: Batch, then: Then) -> None:
         """Keep the batch, in the order of calls, and say so."""
 
-    async def order(self, cl_ord_id: str) -> VenueOrder | None: ...
+    async def order(self, cl_ord_id: str) -> VenueOrder | None:
+        """The order of that id, be it the first or one that a replace gave it."""
 
     async def orders_open(self) -> list[VenueOrder]: ...
 
@@ -83,6 +89,7 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+_ORDER_ID: Final = ORDER_COLUMNS.index("order_id")
 _CL_ORD_ID: Final = ORDER_COLUMNS.index("cl_ord_id")
 _STATUS: Final = ORDER_COLUMNS.index("ord_status")
 
@@ -92,13 +99,17 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._orders: dict[str, Row] = {}
+        self._replaces: dict[str, str] = {}
         self._fills: list[Row] = []
         self._balances: dict[str, Row] = {}
 
     async def open(self, *, currency: str, cash: Decimal) -> Loaded:
         self._balances.setdefault(currency, (currency, cash, Decimal(0)))
+        orders = tuple(order_of(row) for row in self._orders.values() if row[_STATUS] in OPEN)
+        fills = map(fill_of, self._fills)
         return Loaded(
-            orders=tuple(order_of(row) for row in self._orders.values() if row[_STATUS] in OPEN),
+            orders=orders,
+            fills=tuple(fill for fill in fills if fill.order_id in {order.order_id for order in orders}),
             holdings={asset: Holding(qty, cost) for asset, qty, cost in self._balances.values()},
             orders_so_far=len(self._orders),
             fills_so_far=len(self._fills),
@@ -108,12 +119,13 @@ class MemoryStore:
         repeated = frozenset(row[_CL_ORD_ID] for row in batch.new if row[_CL_ORD_ID] in self._orders)
         self._orders |= {row[_CL_ORD_ID]: row for row in batch.new if row[_CL_ORD_ID] not in repeated}
         self._orders |= {row[_CL_ORD_ID]: row for row in batch.orders}
+        self._replaces |= dict(batch.replaces)
         self._fills += batch.fills
         self._balances |= {row[0]: row for row in batch.balances}
         then(repeated)
 
     async def order(self, cl_ord_id: str) -> VenueOrder | None:
-        row = self._orders.get(cl_ord_id)
+        row = self._orders.get(self._replaces.get(cl_ord_id, cl_ord_id))
         return None if row is None else venue_order(row)
 
     async def orders_open(self) -> list[VenueOrder]:
@@ -162,7 +174,7 @@ class DatabaseStore:
         self._queue.put(_Write(batch, then))
 
     async def order(self, cl_ord_id: str) -> VenueOrder | None:
-        rows = await self._read(lambda: self._orders(cl_ord_id=cl_ord_id))
+        rows = await self._read(lambda: self._named(cl_ord_id))
         return venue_order(rows[0]) if rows else None
 
     async def orders_open(self) -> list[VenueOrder]:
@@ -245,6 +257,9 @@ class DatabaseStore:
                     repeated.add(row[_CL_ORD_ID])
             if batch.orders:
                 cursor.executemany(tables.change_order, [tables.change(connection, account, row) for row in batch.orders])
+            if batch.replaces:
+                rows = [tables.replaces.adapted(connection, account, row) for row in batch.replaces]
+                cursor.executemany(tables.new_replace, rows)
             if batch.fills:
                 cursor.executemany(tables.new_fill, [tables.fills.adapted(connection, account, row) for row in batch.fills])
             if batch.balances:
@@ -270,11 +285,20 @@ class DatabaseStore:
         rows = PaperOrder.objects.using(self._using).filter(account=self._account, **filters).order_by("id")
         return list(rows.values_list(*ORDER_COLUMNS))
 
+    def _named(self, cl_ord_id: str) -> list[Row]:
+        if rows := self._orders(cl_ord_id=cl_ord_id):
+            return rows
+        replaces = PaperReplace.objects.using(self._using).filter(account=self._account, cl_ord_id=cl_ord_id)
+        return self._orders(cl_ord_id__in=replaces.values("orig_cl_ord_id"))
+
     def _load(self, currency: str, cash: Decimal) -> Loaded:
         balances = PaperBalance.objects.using(self._using)
         balances.get_or_create(account=self._account, asset=currency, defaults={"qty": cash})
+        rows = self._orders(ord_status__in=OPEN)
+        fills = PaperFill.objects.using(self._using).filter(account=self._account, order_id__in=[row[_ORDER_ID] for row in rows])
         return Loaded(
-            orders=tuple(order_of(row) for row in self._orders(ord_status__in=OPEN)),
+            orders=tuple(order_of(row) for row in rows),
+            fills=tuple(fill_of(row) for row in fills.order_by("id").values_list(*FILL_COLUMNS)),
             holdings={b.asset: Holding(b.qty, b.cost) for b in balances.filter(account=self._account)},
             orders_so_far=self._last(PaperOrder, "order_id"),
             fills_so_far=self._last(PaperFill, "exec_id"),
@@ -316,11 +340,13 @@ class _Tables:
 
     def __init__(self) -> None:
         self.orders = _Columns(PaperOrder, ORDER_COLUMNS)
+        self.replaces = _Columns(PaperReplace, ("cl_ord_id", "orig_cl_ord_id"))
         self.fills = _Columns(PaperFill, FILL_COLUMNS)
         self.balances = _Columns(PaperBalance, BALANCE_COLUMNS)
         changes = ", ".join(f'"{name}" = %s' for name in ORDER_CHANGES)
         self.new_order = f"{self.orders.insert} ON CONFLICT (account, cl_ord_id) DO NOTHING"
         self.change_order = f"UPDATE {self.orders.table} SET {changes} WHERE account = %s AND cl_ord_id = %s"  # noqa: S608
+        self.new_replace = self.replaces.insert
         self.new_fill = self.fills.insert
         self.put_balance = (
             f"{self.balances.insert} ON CONFLICT (account, asset) DO UPDATE SET qty = excluded.qty, cost = excluded.cost"

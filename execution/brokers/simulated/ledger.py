@@ -1,0 +1,88 @@
+"""What the account holds at the venue, and how a fill moves it: cash by price × quantity and the fee, positions at average cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from execution.brokers.simulated.fees import Schedule, fill_fee, regulatory_fee, schedule_of
+from execution.brokers.simulated.orders import BookOrder, Holding
+from execution.core.messages import VenueFill
+from risk.core.units import ZERO, Instrument, Quote, Side
+
+
+class Ledger:
+    """The holdings of one account: money by currency, positions by symbol."""
+
+    def __init__(
+        self,
+        *,
+        instruments: Mapping[str, Instrument],
+        currency: str,
+        holdings: Mapping[str, Holding],
+        fees: Sequence[Schedule],
+        fills_so_far: int,
+    ) -> None:
+        self._instruments = instruments
+        self._currency = currency
+        self._fees = fees
+        self._fills_so_far = fills_so_far
+        self.holdings = dict(holdings)
+
+    def reducible(self, symbol: str, side: Side) -> Decimal:
+        """How much an order of this side can take off the position."""
+        holding = self.holdings.get(symbol)
+        return max(ZERO, -side.sign * holding.qty) if holding else ZERO
+
+    def equity_and_gross(self, quotes: Mapping[str, Quote | None]) -> tuple[Decimal, Decimal]:
+        """What the account is worth, and the value of its positions without their signs; at cost where nobody quotes."""
+        equity, gross = self.holdings.get(self._currency, Holding()).qty, ZERO
+        for symbol, holding in self.holdings.items():
+            if not holding.qty or (instrument := self._instruments.get(symbol)) is None:
+                continue
+            quote = quotes.get(symbol)
+            value = (holding.qty * quote.mid if quote else holding.cost) * instrument.contract_value
+            equity, gross = equity + value, gross + abs(value)
+        return equity, gross
+
+    def book(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> VenueFill:
+        """Book a fill of the order: what it bought and paid, and its fee."""
+        instrument = self._instruments[order.symbol]
+        fee, fee_currency = self._charge(order, qty, price, liquidity, at)
+        self._fills_so_far += 1
+        fill = VenueFill(
+            cl_ord_id=order.name,
+            order_id=order.order_id,
+            exec_id=f"X{self._fills_so_far:09d}",
+            symbol=order.symbol,
+            side=order.side,
+            last_qty=qty,
+            last_px=price,
+            fee=fee,
+            fee_currency=fee_currency,
+            liquidity=liquidity,
+            transact_at=at,
+        )
+        signed = order.side.sign * qty
+        cash = self.holdings.setdefault(instrument.currency, Holding())
+        position = self.holdings.setdefault(order.symbol, Holding())
+        cash.qty -= signed * price * instrument.contract_value
+        position.move(signed, price)
+        if fee_currency == instrument.currency:
+            cash.qty -= fee
+        else:
+            position.move(-fee, price)
+        return fill
+
+    def _charge(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> tuple[Decimal, str]:
+        """What the fill costs and in what: money, or a part of what a buy brings."""
+        instrument = self._instruments[order.symbol]
+        schedule = schedule_of(self._fees, instrument)
+        before = order.traded
+        order.traded = before.plus(qty, instrument.notional(qty, price), liquidity)
+        fee = fill_fee(schedule, instrument, before=before, after=order.traded)
+        fee += regulatory_fee(schedule, instrument, side=order.side, qty=qty, price=price, day=at.date())
+        if schedule.is_taken_from_received and order.side is Side.BUY and instrument.base_currency:
+            return fee / (price * instrument.contract_value), instrument.base_currency
+        return fee, instrument.currency

@@ -1,0 +1,209 @@
+"""What each venue can do and what it can be told, by the name an Account gives its broker, without loading an adapter.
+
+The options of a venue are one JSON object, `Account.broker_options`. OPTIONS says what each of them may be; `venue_options` reads
+them, and says in one plain sentence what is wrong with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from execution.core.ports import number_within
+from risk.core.units import AssetClass
+from risk.core.verdict import Capability
+
+VENUES: Final[Mapping[str, frozenset[Capability]]] = {
+    "simulated": frozenset(
+        {
+            Capability.STOP_ORDERS,
+            Capability.REPLACE,
+            Capability.POST_ONLY,
+            Capability.IOC,
+            Capability.FOK,
+            Capability.REDUCE_ONLY,
+            Capability.QUERY_BY_CLIENT_ID,
+            Capability.ECHOES_CLIENT_ID,
+            Capability.ORDER_TRACKING,
+            Capability.FILL_STREAM,
+            Capability.FRACTIONAL,
+        }
+    ),
+}
+
+#: what a venue may be told to lack, to stand for one that does
+REMOVABLE: Final = (
+    Capability.STOP_ORDERS,
+    Capability.REPLACE,
+    Capability.POST_ONLY,
+    Capability.IOC,
+    Capability.FOK,
+    Capability.REDUCE_ONLY,
+    Capability.QUERY_BY_CLIENT_ID,
+)
+
+
+class Number(msgspec.Struct, frozen=True):
+    """A number within bounds, as decimal strings. Whole, unless one of the three has a point. Without a default it may be left out."""
+
+    default: str | None
+    lowest: str
+    highest: str
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One word of several."""
+
+    words: tuple[str, ...]
+    default: str
+
+
+class Words(msgspec.Struct, frozen=True):
+    """A list of words, each of `words`; of anything when that is empty."""
+
+    words: tuple[str, ...] = ()
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """A list of objects with these fields."""
+
+    fields: dict[str, Field]
+
+
+Field = Number | Choice | Words | Rows
+
+_PERCENT: Final = Number("0.0", "0", "100")
+_BPS: Final = Number("0.0", "-100", "10000")
+_MONEY: Final = Number("0.0", "0", "1000000")
+_CLASSES: Final = tuple(AssetClass.__members__)
+
+#: a fee schedule: rates, what one unit and one order cost, and tiers instead of those; `for` names symbols and asset classes
+_FEES: Final[dict[str, Field]] = {
+    "for": Words(),
+    "maker_bps": _BPS,
+    "taker_bps": _BPS,
+    "per_unit": _MONEY,
+    "per_order": _MONEY,
+    "minimum": _MONEY,
+    "maximum_pct": Number(None, "0.0", "100"),
+    "tier_by": Choice(("NOTIONAL", "PRICE", "QTY"), "NOTIONAL"),
+    "tiers": Rows(
+        {
+            "up_to": Number(None, "0.0", "1000000000000"),
+            "maker_bps": _BPS,
+            "taker_bps": _BPS,
+            "per_unit": _MONEY,
+            "per_order": _MONEY,
+        }
+    ),
+    "taken_from": Choice(("QUOTE", "RECEIVED"), "QUOTE"),
+    "regulatory": Choice(("NONE", "US_EQUITY"), "NONE"),
+}
+
+#: a slippage model with the numbers of all of them
+_SLIPPAGE: Final[dict[str, Field]] = {
+    "for": Words(),
+    "model": Choice(("BPS", "FIXED", "SPREAD", "VOLUME_SHARE", "VOLUME_IMPACT", "VOLATILITY"), "BPS"),
+    "bps": Number("0.0", "0", "10000"),
+    "exit_bps": Number(None, "0.0", "10000"),
+    "amount": _MONEY,
+    "fraction": Number("0.5", "0", "100"),
+    "volume_limit": Number("0.025", "0", "1"),
+    "price_impact": Number("0.1", "0", "100"),
+    "coefficient": Number("0.1", "0", "100"),
+    "exponent": Number("0.5", "0.1", "2"),
+    "volume": Number("0.0", "0", "1000000000000"),
+    "factor": Number("1.0", "0", "100"),
+}
+
+OPTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
+    "simulated": {
+        "seed": Number("1", "0", "9223372036854775807"),
+        "latency_ms": Number("2", "0", "60000"),
+        "fee_maker_bps": Number("2.0", "-100", "1000"),
+        "fee_taker_bps": Number("5.0", "-100", "1000"),
+        "fees": Rows(_FEES),
+        "slippage_bps": Number("0.0", "0", "1000"),
+        "slippage": Rows(_SLIPPAGE),
+        "leverage_max": Number("20", "1", "1000"),
+        "self_trades": Choice(("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT"), "NONE"),
+        "without": Words(tuple(REMOVABLE)),
+        "partial_pct": _PERCENT,
+        "reject_pct": _PERCENT,
+        "replace_reject_pct": _PERCENT,
+        "lost_answer_pct": _PERCENT,
+        "duplicate_pct": _PERCENT,
+        "late_report_pct": _PERCENT,
+        "late_report_ms": Number("250", "0", "60000"),
+        "query_lag_ms": Number("0", "0", "60000"),
+    },
+}
+
+
+def venue_options(broker: str, options: Mapping[str, object]) -> dict[str, Any]:
+    """Every option of the venue, given or default: Decimals, words, tuples of words, tuples of objects.
+
+    ValueError with one plain sentence for a wrong name or value.
+    """
+    known = OPTIONS[broker]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"The venue “{broker}” has no option “{name}”; it has {', '.join(known)}.")
+    return _object(known, options, "")
+
+
+def capabilities_of(broker: str, options: Mapping[str, object]) -> frozenset[Capability]:
+    """What the venue can do for an account with these options. ValueError as `venue_options`."""
+    return VENUES[broker].difference(Capability(word) for word in venue_options(broker, options).get("without", ()))
+
+
+def _object(fields: Mapping[str, Field], given: Mapping[str, object], place: str) -> dict[str, Any]:
+    return {name: _value(field, given.get(name), place + name) for name, field in fields.items()}
+
+
+def _value(field: Field, given: object, place: str) -> Any:
+    match field:
+        case Number():
+            return _number(field, given, place)
+        case Choice():
+            return field.default if given is None else _word(field.words, given, place)
+        case Words():
+            return tuple(_word(field.words, word, place) for word in _list(given, place))
+        case Rows():
+            return tuple(_row(field, row, f"{place} {n}") for n, row in enumerate(_list(given, place), start=1))
+
+
+def _number(field: Number, given: object, place: str) -> Decimal | None:
+    if given is None and field.default is None:
+        return None
+    return number_within(place, field.default if given is None else given, (field.default or "", field.lowest, field.highest))
+
+
+def _word(words: Sequence[str], given: object, place: str) -> str:
+    if not isinstance(given, str) or (words and given not in words):
+        raise ValueError(f"{place} must be {_alternatives(words)}, was “{given}”.")
+    return given
+
+
+def _alternatives(words: Sequence[str]) -> str:
+    return f"one of {', '.join(words)}" if words else "a word"
+
+
+def _list(given: object, place: str) -> Sequence[object]:
+    if given is None:
+        return ()
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{place} must be a list, was “{given}”.")
+    return given
+
+
+def _row(rows: Rows, given: object, place: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{place} must be an object, was “{given}”.")
+    for name in given:
+        if name not in rows.fields:
+            raise ValueError(f"{place} has no “{name}”; it has {', '.join(rows.fields)}.")
+    return _object(rows.fields, given, f"{place}: ")
