@@ -68,6 +68,7 @@ class DeskLoop:
         perform: Callable[[Effect, float], None],
         broken: Callable[[Exception], None],
         poisoned: frozenset[bytes] = frozenset(),
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.desk = desk
         self.clock = clock
@@ -80,6 +81,7 @@ class DeskLoop:
         self._perform = perform
         self._broken = broken
         self._poisoned = poisoned
+        self._snapshot_every = snapshot_every
         self._inbox = Inbox()
         self._imaged_at = desk.seq
         self._is_over = False
@@ -151,7 +153,7 @@ class DeskLoop:
             return
         entry = Entry(desk.seq, event.at, event, desk.digest(), CORE_VERSION)
         by = event.command.by if isinstance(event, Commanded) else ""
-        image = self._image() if desk.seq - self._imaged_at >= SNAPSHOT_EVERY else None
+        image = self._image() if desk.seq - self._imaged_at >= self._snapshot_every else None
         self._submit(Write(desk.seq, event.at, born, entry, effects, by, self._folded(effects), image))
 
     def _submit(self, write: Write) -> None:

@@ -51,7 +51,7 @@ from execution.engine.clock import AccountClock, Clock, monotonic
 from execution.engine.database import DatabaseThread
 from execution.engine.floor import Floor
 from execution.engine.leases import Held
-from execution.engine.loop import DeskLoop
+from execution.engine.loop import SNAPSHOT_EVERY, DeskLoop
 from execution.engine.outbox import Outbox
 from execution.engine.publisher import Publisher, Stream
 from execution.engine.reconcile import Reconciler
@@ -84,6 +84,7 @@ class Parts(NamedTuple):
     publisher: Publisher
     open_broker: Callable[..., Broker] = open_broker
     open_feed: Callable[..., Feed] = open_feed
+    snapshot_every: int = SNAPSHOT_EVERY
 
 
 class _Done(Exception):
@@ -229,6 +230,7 @@ class Runner:
             perform=self._perform,
             broken=self._broken,
             poisoned=self._poisoned,
+            snapshot_every=parts.snapshot_every,
         )
         self._floor = Floor(
             self._loop,
