@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Max, Q, QuerySet, Subquery, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from execution.core.controls import BotStatus
 from execution.core.messages import CommandKind, CommandStatus
@@ -43,8 +43,6 @@ NAN = Decimal("NaN")
 STUCK_AFTER = timedelta(seconds=5)
 #: who is about to act is told what others did so recently
 ACTS_RECENT = timedelta(seconds=60)
-#: denials are counted among so many newest signals
-DENIALS_AMONG = 2000
 #: what a command's row may still become
 UNFINISHED = (CommandStatus.PENDING, CommandStatus.RUNNING)
 
@@ -104,8 +102,6 @@ class Overview:
     engines: list[Engine]
     commands: list[Command]
     instruments: dict[str, Instrument] = field(default_factory=dict)
-    #: bot code → its denials among the newest signals, and the time of its last signal of any kind
-    denials: dict[str, tuple[int, datetime]] = field(default_factory=dict)
 
     @cached_property
     def accounts_by_id(self) -> dict[int, Account]:
@@ -321,7 +317,7 @@ def is_stuck(order: Order, *, at: datetime) -> bool:
 
 
 def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Overview:
-    """Everything open or working on `accounts` (all enabled ones when None), in thirteen queries whatever their number."""
+    """Everything open or working on `accounts` (all enabled ones when None), in twelve queries whatever their number."""
     chosen = Account.objects.filter(is_enabled=True) if accounts is None else accounts
     rows = list(chosen.select_related("state", "limits", "lease").order_by("code"))
     ids = [account.pk for account in rows]
@@ -344,7 +340,6 @@ def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Over
         engines=list(Engine.objects.filter(seen_at__gt=at - timedelta(days=1)).order_by("started_at")),
         commands=list(_commands_that_matter(ids, halts, since=at - ACTS_RECENT)),
         instruments={i.symbol: i for i in instruments.values()},
-        denials=_denials_newest(ids),
     )
 
 
@@ -354,14 +349,6 @@ def _owned(account_ids: Collection[int], instruments: dict[int, Instrument]) -> 
     for row in rows:
         row.instrument = instruments[row.instrument_id]
     return sorted(rows, key=lambda row: row.instrument.symbol)
-
-
-def _denials_newest(account_ids: Collection[int]) -> dict[str, tuple[int, datetime]]:
-    """Denials are told by signals only: a denied decision changes no bot. Only the newest are counted, so that it costs the same forever."""
-    newest = Signal.objects.order_by("-id").values("id")[:1]
-    rows = Signal.objects.filter(account__in=account_ids, id__gt=Subquery(newest) - DENIALS_AMONG).exclude(reason="")
-    found = rows.order_by().values_list("bot").annotate(Sum("repeats"), Max("last_at"))
-    return {bot: (count, last_at) for bot, count, last_at in found}
 
 
 def _commands_that_matter(account_ids: Iterable[int], halts: Iterable[Halt], *, since: datetime) -> QuerySet[Command]:
@@ -432,11 +419,9 @@ def commands_of_order(order: Order) -> QuerySet[Command]:
 
 def denials_by_reason(account_ids: Iterable[int], *, since: datetime) -> list[tuple[str, int]]:
     """Reasons of denials since then with their counts, most first."""
-    counts: dict[str, int] = defaultdict(int)
-    rows = Signal.objects.filter(account__in=account_ids, last_at__gte=since).exclude(reason="")
-    for reason, repeats in rows.values_list("reason", "repeats"):
-        counts[reason] += repeats
-    return sorted(counts.items(), key=lambda pair: -pair[1])
+    denied = Signal.objects.filter(account__in=account_ids, last_at__gte=since).exclude(reason="").order_by()
+    counted = denied.values_list("reason").annotate(times=Sum("repeats"))
+    return [(reason, times) for reason, times in counted.order_by("-times", "reason")]
 
 
 def bot_log_newest(bot: Bot, *, limit: int = 30) -> list[BotLog]:

@@ -5,7 +5,7 @@ Within one commit only the last body of a key is written: what a person sees is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -180,6 +180,7 @@ class Repeat(msgspec.Struct, frozen=True):
     decision_id: str
     at: datetime
     repeats: int
+    bot: str = ""
 
 
 class _Head(msgspec.Struct):
@@ -214,7 +215,7 @@ class SignalFold:
             self._last[record.bot, record.symbol] = (what, record.decision_id, 1)
             return None
         self._last[record.bot, record.symbol] = (what, key, repeats + 1)
-        return Repeat(key, record.at, repeats + 1)
+        return Repeat(key, record.at, repeats + 1, record.bot)
 
 
 def signals_last(account_id: int) -> list[tuple[str, str, str, str, str, int]]:
@@ -236,6 +237,8 @@ class Projection:
         self._bodies: dict[str, dict[str, bytes]] = {}
         self._signals: dict[str, SignalRecord] = {}
         self._repeats: dict[str, Repeat] = {}
+        #: bot → how many of its decisions were denied, and when the last was
+        self._denied: dict[str, tuple[int, datetime]] = {}
         self._alarms: dict[str, tuple[RaiseAlarm, datetime] | datetime] = {}
         self._answers: dict[str, tuple[AnswerCommand, int, datetime]] = {}
         self._cleared: list[tuple[Halt, datetime, str]] = []
@@ -274,14 +277,24 @@ class Projection:
         _write_cleared(cursor, self._cleared)
         _SIGNALS.write(cursor, ((self.account_id, *_signal(record)) for record in self._signals.values()))
         _write_repeats(cursor, self.account_id, self._repeats.values())
+        _write_denied(cursor, self.account_id, self._denied)
         self._write_alarms(cursor)
         _write_answers(cursor, self.account_id, self._answers.values())
 
     def _signal(self, effect: Publish, fold: Repeat | None) -> None:
-        if fold is None:
-            self._signals[effect.key] = DECODERS["signal"].decode(effect.body)
-        else:
+        if fold is not None:
             self._repeats[fold.decision_id] = fold
+            self._count_denied(fold.bot, fold.at)
+            return
+        record: SignalRecord = DECODERS["signal"].decode(effect.body)
+        self._signals[effect.key] = record
+        if record.reason is not None:
+            self._count_denied(record.bot, record.at)
+
+    def _count_denied(self, bot: str, at: datetime) -> None:
+        """A denied decision changes no Desk, so its count is kept here and nowhere else."""
+        count, _ = self._denied.get(bot, (0, at))
+        self._denied[bot] = (count + 1, at)
 
     def _alarm(self, effect: Publish, at: datetime) -> None:
         state: AlarmState = DECODERS["alarm"].decode(effect.body)
@@ -335,19 +348,22 @@ def _time(cursor: CursorWrapper, at: datetime | None) -> Any:
 
 
 def _write_bots(cursor: CursorWrapper, account_id: int, bots: Iterable[BotState]) -> None:
-    """A bot that was deleted meanwhile simply has no row: the state must not stop the journal."""
+    """A bot that was deleted meanwhile simply has no row: the state must not stop the journal.
+
+    Its denials are not here, and the last of them may be its last signal.
+    """
     execute_many(
         cursor,
         "INSERT INTO execution_botstate (bot_id, status, stop_mode, placed, denied, last_signal_at, text) "
-        "SELECT id, %s, %s, %s, %s, %s, %s FROM execution_bot WHERE code = %s AND account_id = %s "
+        "SELECT id, %s, %s, %s, 0, %s, %s FROM execution_bot WHERE code = %s AND account_id = %s "
         "ON CONFLICT (bot_id) DO UPDATE SET status = excluded.status, stop_mode = excluded.stop_mode, placed = excluded.placed, "
-        "denied = excluded.denied, last_signal_at = excluded.last_signal_at, text = excluded.text",
+        "text = excluded.text, last_signal_at = CASE WHEN execution_botstate.last_signal_at > excluded.last_signal_at "
+        "THEN execution_botstate.last_signal_at ELSE COALESCE(excluded.last_signal_at, execution_botstate.last_signal_at) END",
         [
             [
                 b.status.value,
                 b.stop_mode[:16],
                 b.placed,
-                b.denied,
                 _time(cursor, b.last_signal_at),
                 b.text[:500],
                 b.code,
@@ -373,6 +389,17 @@ def _write_repeats(cursor: CursorWrapper, account_id: int, repeats: Iterable[Rep
     if rows:
         execute_many(
             cursor, "UPDATE execution_signal SET repeats = %s, last_at = %s WHERE account_id = %s AND decision_id = %s", rows
+        )
+
+
+def _write_denied(cursor: CursorWrapper, account_id: int, denied: Mapping[str, tuple[int, datetime]]) -> None:
+    rows = [[count, _time(cursor, at), bot, account_id] for bot, (count, at) in denied.items()]
+    if rows:
+        execute_many(
+            cursor,
+            "UPDATE execution_botstate SET denied = denied + %s, last_signal_at = %s "
+            "WHERE bot_id = (SELECT id FROM execution_bot WHERE code = %s AND account_id = %s)",
+            rows,
         )
 
 

@@ -177,6 +177,20 @@ def test_it_writes_a_bots_state_and_survives_a_bot_that_is_gone(leased: Account)
     assert list(BotRow.objects.values_list("bot__code", "status", "placed")) == [("trend", "RUNNING", 2)]
 
 
+def test_it_counts_a_bot_s_denials_and_keeps_its_last_signal(leased: Account) -> None:
+    """Folded or not; what the bot publishes later takes neither back."""
+    _bot(leased)
+    commit(leased, publish("bot", "trend", BotState(code="trend", placed=1, last_signal_at=at(0))))
+    fold = SignalFold()
+    for record in (signal(1), signal(2), signal(3, Reason.STALE_PRICE), signal(4, None), signal(5)):
+        _fold(leased, fold, record)
+    commit(leased, publish("bot", "trend", BotState(code="trend", placed=2, last_signal_at=at(4))))
+    told = BotRow.objects.values_list("placed", "denied", "last_signal_at").get()
+    assert told == (2, 4, at(5))
+    commit(leased, publish("bot", "trend", BotState(code="trend", placed=3, last_signal_at=at(6))))
+    assert BotRow.objects.values_list("placed", "denied", "last_signal_at").get() == (3, 4, at(6))
+
+
 def msgspec_replace(effect: RaiseAlarm, **fields: Any) -> RaiseAlarm:
     import msgspec
 

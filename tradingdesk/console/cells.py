@@ -203,14 +203,13 @@ def bot_placed(bot: Bot, context: Context) -> Html:
 
 
 def bot_denied(bot: Bot, context: Context) -> Html:
-    return f"{context.look.denials[bot.code][0]:,}" if bot.code in context.look.denials else "0"
+    state = getattr(bot, "state", None)
+    return f"{state.denied:,}" if state else "0"
 
 
 def bot_last_signal(bot: Bot, context: Context) -> Html:
     state = getattr(bot, "state", None)
-    denied_at = context.look.denials[bot.code][1] if bot.code in context.look.denials else None
-    times = [at for at in (denied_at, state.last_signal_at if state else None) if at is not None]
-    return age(max(times, default=None), context.look.at)
+    return age(state.last_signal_at if state else None, context.look.at)
 
 
 def bot_acts(bot: Bot, context: Context) -> Html:

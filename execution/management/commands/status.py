@@ -65,7 +65,7 @@ def _bots(desk: Overview) -> Iterable[Sequence[Any]]:
     for bot in desk.bots:
         effective = desk.effective(bot)
         state = getattr(bot, "state", None)
-        counts = state.placed if state else 0, desk.denials[bot.code][0] if bot.code in desk.denials else 0
+        counts = (state.placed, state.denied) if state else (0, 0)
         symbols = ", ".join(desk.symbols_of.get(bot.pk, ()))
         yield bot.code, desk.accounts_by_id[bot.account_id].code, effective.name, effective.level or "–", symbols, *counts
 
