@@ -1,0 +1,182 @@
+"""What happened, as the auditor is told it: by the venue, by the wires, by the database. Never by an engine.
+
+`t` is virtual seconds. Quantities are positive, positions signed.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from execution.core.messages import CommandSpec, DeskSettings, Effect, Event, SendCancel, SendReplace
+from risk.core.units import OrdType, Quote, Side
+from risk.core.verdict import Approved
+
+
+class _Fact(msgspec.Struct, frozen=True, gc=False):
+    t: float
+
+
+# --- at the venue ------------------------------------------------------------------------------------------------------
+
+
+class Taken(_Fact, frozen=True):
+    """The venue took an order; `key` names it whatever ids it gets."""
+
+    key: str
+    cl_ord_id: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    ord_type: OrdType
+    price: Decimal | None
+    stop_px: Decimal | None
+    reduce_only: bool
+    is_foreign: bool = False
+
+
+class Changed(_Fact, frozen=True):
+    """The venue replaced an order in place."""
+
+    key: str
+    qty: Decimal
+    price: Decimal | None
+    stop_px: Decimal | None
+
+
+class Filled(_Fact, frozen=True):
+    key: str
+    exec_id: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    px: Decimal
+    fee: Decimal
+
+
+class Busted(_Fact, frozen=True):
+    """The venue took a fill back; `qty` and `px` are what it left of it."""
+
+    key: str
+    exec_id: str
+    symbol: str
+    side: Side
+    #: what the fill was
+    qty: Decimal
+    px: Decimal
+    #: what it is now
+    new_qty: Decimal
+    new_px: Decimal
+
+
+class Over(_Fact, frozen=True):
+    """An order does not work any more, and did not fill."""
+
+    key: str
+    why: str
+
+
+class Hostile(_Fact, frozen=True):
+    """The venue, the wire or the machine did something unfriendly; whatever is owed in time is owed from here."""
+
+    what: str
+    symbol: str = ""
+
+
+# --- on the wires ------------------------------------------------------------------------------------------------------
+
+
+class Began(_Fact, frozen=True):
+    """A request left the engine that holds `token`."""
+
+    token: int
+    cl_ord_id: str
+    request: Approved | SendCancel | SendReplace
+    #: how long the engine's own lease still lasted
+    lease_left_s: float
+
+
+class Told(_Fact, frozen=True):
+    """A price was told to whoever listened."""
+
+    quote: Quote
+
+
+# --- in the database ---------------------------------------------------------------------------------------------------
+
+
+class Committed(_Fact, frozen=True):
+    """One handled event was committed with its effects. `event` is None where it changed no Desk."""
+
+    token: int
+    seq: int
+    event: Event | None
+    effects: tuple[Effect, ...]
+
+
+class Asked(_Fact, frozen=True):
+    """A person's act was committed, with its halt if it sets one."""
+
+    command: CommandSpec
+
+
+class Cleared(_Fact, frozen=True):
+    """The row of a halt was ended."""
+
+    halt_id: str
+
+
+class Edited(_Fact, frozen=True):
+    settings: DeskSettings
+
+
+class Owned(_Fact, frozen=True):
+    """The account was claimed. `until` moves with each renewal."""
+
+    token: int
+    until: float
+
+
+class Rose(_Fact, frozen=True):
+    """An engine process began."""
+
+    name: str
+
+
+class Died(_Fact, frozen=True):
+    """An engine process ended, as by a power cut or politely."""
+
+    name: str
+
+
+class Troubled(_Fact, frozen=True):
+    """An engine said of itself that it cannot go on: key and cause of its own alarm."""
+
+    key: str
+    cause: str
+
+
+class Rested(_Fact, frozen=True):
+    """The history is over and everything was left in peace long enough: from here all must be in order."""
+
+
+Fact = (
+    Taken
+    | Changed
+    | Filled
+    | Busted
+    | Over
+    | Hostile
+    | Began
+    | Told
+    | Committed
+    | Asked
+    | Cleared
+    | Edited
+    | Owned
+    | Rose
+    | Died
+    | Troubled
+    | Rested
+)
