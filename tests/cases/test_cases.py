@@ -21,11 +21,6 @@ LATER: Final = {
     "positions_lots": "its reader is still to come",
     "risk_gates": "its reader is still to come",
     "sizing": "its reader is still to come",
-    "fees": "its reader is still to come",
-    "regulatory_fee_cases": "its reader is still to come",
-    "regulatory_fee_rates": "its reader is still to come",
-    "slippage": "its reader is still to come",
-    "self_trade_prevention": "its reader is still to come",
     "twap": "its reader is still to come",
 }
 HERE: Final = Path(__file__).parent
