@@ -230,6 +230,10 @@ class Fill(models.Model):
     realised = DecimalText(default=0)
     at = models.DateTimeField()
     transact_at = models.DateTimeField(null=True)
+    #: the fill that this one corrects
+    exec_ref_id = models.CharField(max_length=64, blank=True, default="")
+    #: when the venue took it back
+    busted_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "cl_ord_id", "exec_id"], name="one_fill_per_exec_id")]

@@ -78,6 +78,8 @@ def _apply(order: OrderState, exec_type: ExecType, move: Move, qty: Decimal) -> 
         case Move.REVIVE:
             orders.revive(order)
             orders.accept(order, at=_AT, order_id="")
+        case Move.BUST:
+            orders.rebook(order, qty=-min(qty, order.cum_qty), cost=ZERO, works=True, at=_AT)
         case Move.COMPARE | Move.LATE:
             pass
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from execution.core import orders, pnl, symbols
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.halts import latch
+from execution.core.ledger import keep, ledger_for
 from execution.core.messages import Reported
 from execution.core.orders import ENTRY, LEGS, OrderState
 from execution.core.pnl import Booked
@@ -33,13 +34,16 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
         _claim(turn, position, order)
     if position.mark is None:
         position.mark, position.marked_at = report.last_px, turn.at
+    ledger = turn.state.ledgers[order.symbol] = ledger_for(turn.state.ledgers.get(order.symbol), position)
     booked = pnl.apply_fill(position, side=order.side, qty=report.last_qty, px=report.last_px, at=turn.at)
     if order.purpose is ENTRY and was_first and position.qty:
         position.entries += 1
-    fee = _charge(turn, order, position, report)
+    fee = charge(turn, order, position, fee=report.fee, currency=report.fee_currency)
     _book_cash(turn, position, report, booked, side=order.side, fee=fee)
     symbols.book(turn, order.symbol, booked, fee)
-    _publish_fill(turn, order, report, exec_id, booked)
+    fill = _fill_of(turn, order, report, exec_id, booked)
+    keep(ledger, fill, position)
+    turn.touch("fill", fill.key, fill)
     turn.touch("position", order.symbol, position)
     turn.index.position_changed(order.symbol)
     turn.touch_order(order)
@@ -53,7 +57,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
         turn.clear_alarm(f"exit:{order.symbol}")
         turn.clear_alarm(f"foreign:{order.symbol}")
     if excess:
-        _overfilled(turn, order, excess)
+        overfilled(turn, order, excess)
     if order.purpose is not ENTRY and booked.opened_qty:
         position.bot = EXTERNAL
         overshot(turn, order.symbol)
@@ -69,26 +73,26 @@ def _claim(turn: Turn, position: PositionState, order: OrderState) -> None:
         position.contract_value = instrument.contract_value
 
 
-def _charge(turn: Turn, order: OrderState, position: PositionState, report: Reported) -> Decimal:
-    """The fee in the account's currency. One in another currency is kept apart, and said."""
+def charge(turn: Turn, order: OrderState, position: PositionState, *, fee: Decimal, currency: str) -> Decimal:
+    """Charge a fee; returns it in the account's currency. One in another currency is kept apart, and said."""
     settings, account = turn.state.settings, turn.state.account
-    if not report.fee:
+    if not fee:
         return ZERO
-    if settings is not None and report.fee_currency not in ("", settings.currency):
-        account.fees_other[report.fee_currency] = account.fees_other.get(report.fee_currency, ZERO) + report.fee
+    if settings is not None and currency not in ("", settings.currency):
+        account.fees_other[currency] = account.fees_other.get(currency, ZERO) + fee
         turn.alarm(
-            f"fees:{report.fee_currency}",
+            f"fees:{currency}",
             priority=3,
-            title=f"Fees in {report.fee_currency} are not in the results",
-            cause=f"The venue charges in {report.fee_currency}, the account counts in {settings.currency}.",
+            title=f"Fees in {currency} are not in the results",
+            cause=f"The venue charges in {currency}, the account counts in {settings.currency}.",
             consequence="They are kept apart and shown apart; equity does not know them.",
             to_do="Pay fees in the account's currency at the venue, if it lets you.",
         )
         return ZERO
-    order.fees += report.fee
-    position.fees += report.fee
-    account.fees += report.fee
-    return report.fee
+    order.fees += fee
+    position.fees += fee
+    account.fees += fee
+    return fee
 
 
 def _book_cash(turn: Turn, position: PositionState, report: Reported, booked: Booked, *, side: Side, fee: Decimal) -> None:
@@ -107,8 +111,8 @@ def _book_cash(turn: Turn, position: PositionState, report: Reported, booked: Bo
     turn.touch_account()
 
 
-def _publish_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str, booked: Booked) -> None:
-    fill = FillState(
+def _fill_of(turn: Turn, order: OrderState, report: Reported, exec_id: str, booked: Booked) -> FillState:
+    return FillState(
         exec_id=exec_id,
         cl_ord_id=order.cl_ord_id,
         order_id=order.order_id,
@@ -123,8 +127,8 @@ def _publish_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str,
         realised=booked.realised,
         at=turn.at,
         transact_at=report.transact_at,
+        exec_ref_id=report.exec_ref_id,
     )
-    turn.touch("fill", f"{order.cl_ord_id}:{exec_id}", fill)
 
 
 def _book_brackets(turn: Turn, order: OrderState, position: PositionState, qty: Decimal) -> None:
@@ -155,7 +159,7 @@ def fit_brackets(turn: Turn, symbol: str, position: PositionState) -> None:
             turn.dirty[bracket.bracket_id] = None
 
 
-def _overfilled(turn: Turn, order: OrderState, excess: Decimal) -> None:
+def overfilled(turn: Turn, order: OrderState, excess: Decimal) -> None:
     """More filled than was ordered: it is booked and protected, and nothing is added until a person has looked."""
     scope = Scope(ScopeKind.INSTRUMENT, order.symbol)
     if any(halt.cause is HaltCause.OVERFILL and halt.scope == scope for halt in turn.state.halts.values()):

@@ -194,7 +194,7 @@ def orders_moved(turn: Turn) -> None:
     """After an event: every running kill looks at the orders it changed."""
     for command in _running(turn):
         moved = [order for (kind, _), order in turn.changed.items() if kind == "order"]
-        fills = [fill for (kind, _), fill in turn.changed.items() if kind == "fill"]
+        fills = [fill for (kind, _), fill in turn.changed.items() if kind == "fill" and fill.at == turn.at and not fill.busted_at]
         if _note(turn, command, moved) | _note_fills(turn, command, fills):
             progress(turn, command)
             _answer(turn, command)

@@ -350,6 +350,9 @@ class Reported(_Event, frozen=True, tag="reported"):
     stop_px: Decimal | None = None
 
 
+    #: the fill that a TRADE_CANCEL or TRADE_CORRECT is about
+    exec_ref_id: str = ""
+    leaves_qty: Decimal | None = None
 class SendFailed(_Event, frozen=True, tag="send_failed"):
     """A request that was not answered by a report. `request` says which: new, cancel or replace; `cl_ord_id` is the request's own."""
 

@@ -4,7 +4,8 @@ Rules of this file.
 1. Everything that changes our belief about an order is a row of TRANSITIONS. What is not in it raises an alarm and changes nothing.
 2. State is facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`. `ord_status` is derived from them, never stored.
 3. A fill moves money, so it is always booked: before the acknowledgement, after a cancel, after a reject. The status becomes FILLED
-   only at the full quantity. A repeated `exec_id` changes nothing; `cum_qty` never decreases.
+   only at the full quantity. A repeated `exec_id` changes nothing; `cum_qty` decreases only by a bust, and a filled order that is
+   short of its quantity then works again, if the venue says so.
 4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath and fall back to it when refused; a pending cancel covers a pending
    replace. What a replace asks for is kept apart in `replacing` until the venue says REPLACED.
 5. UNKNOWN covers those: an order whose send was not answered may work or may not exist, and keeps its reservation until we know.
@@ -124,7 +125,11 @@ class OrderState(msgspec.Struct, kw_only=True):
     reserve_px: Decimal = ZERO
     ord_rej_reason: str = ""
     text: str = ""
+    #: every execution of it the venue has spoken of, busts included: none is booked twice
     exec_ids: list[str] = []
+    #: the fills that were taken back or corrected
+    busted_ids: list[str] = []
+    busted_qty: Decimal = ZERO
     cancel_asked_by: str = ""
     #: the replace that is on its way
     replacing: Replacing | None = None
@@ -210,6 +215,7 @@ class Move(StrEnum):
     RESIZE = "resized"
     LOSE = "answer lost"
     REVIVE = "was alive after all"
+    BUST = "book it again without the fill"
     COMPARE = "compare quantities"
     LATE = "old news"
 
@@ -233,6 +239,8 @@ TRANSITIONS: Final[Mapping[tuple[OrdStatus, ExecType], Move]] = {
         ((OrdStatus.REJECTED,), Move.REVIVE),
     ),
     **_rows(ExecType.TRADE, ((*_OPEN, *_DONE), Move.BOOK)),
+    **_rows(ExecType.TRADE_CANCEL, ((*_OPEN, *_DONE), Move.BUST)),
+    **_rows(ExecType.TRADE_CORRECT, ((*_OPEN, *_DONE), Move.BUST)),
     **_rows(ExecType.CANCELED, (_OPEN, Move.END), (_DONE, Move.LATE)),
     **_rows(ExecType.EXPIRED, (_OPEN, Move.END), (_DONE, Move.LATE)),
     **_rows(
@@ -414,4 +422,23 @@ def book(order: OrderState, *, exec_id: str, qty: Decimal, px: Decimal, at: date
     if order.cum_qty >= order.order_qty and order.done is not FILLED:
         _finish(order, FILLED, at=at)
         order.ord_rej_reason = ""
+    return max(order.cum_qty - max(order.order_qty, before), ZERO)
+
+
+def rebook(order: OrderState, *, qty: Decimal, cost: Decimal, works: bool | None, at: datetime) -> Decimal:
+    """A fill was taken back or corrected: quantity and cost move. Returns how far it overfills the order now.
+
+    A filled order that is short of its quantity then `works` on; unsaid, it is UNKNOWN. One that was over otherwise stays over.
+    """
+    before = order.cum_qty
+    order.cum_qty += qty
+    order.cum_cost += cost
+    order.busted_qty -= min(qty, ZERO)
+    if order.cum_qty >= order.order_qty:
+        if order.done is not FILLED:
+            _finish(order, FILLED, at=at)
+    elif order.done is FILLED:
+        order.done = OrdStatus.CANCELED if works is False else None
+        order.done_at = order.done_at if works is False else None
+        order.is_unknown = works is None
     return max(order.cum_qty - max(order.order_qty, before), ZERO)

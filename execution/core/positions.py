@@ -66,3 +66,11 @@ class FillState(msgspec.Struct, frozen=True, kw_only=True):
     realised: Decimal
     at: datetime
     transact_at: datetime | None
+    #: the fill that this one corrects; empty for none
+    exec_ref_id: str = ""
+    #: when the venue took it back
+    busted_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.cl_ord_id}:{self.exec_id}"

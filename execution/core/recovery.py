@@ -333,6 +333,8 @@ def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
         if ours == theirs:
             conditions.finish(turn, conditions.discrepancy(symbol))
             turn.clear_alarm(f"discrepancy:{symbol}")
+            for key in [key for key in turn.state.alarms if key.startswith(f"bust:{symbol}:")]:
+                turn.clear_alarm(key)
         else:
             apart.append(symbol)
             _apart(turn, symbol, ours, theirs)

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from execution.core import orders
+from execution.core.busts import busted
 from execution.core.fills import book_fill, reopen
 from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
@@ -246,7 +247,7 @@ def _book(turn: Turn, order: OrderState, report: Reported) -> None:
     exec_id = report.exec_id or f"cum:{order.cl_ord_id}:{report.cum_qty}"
     if exec_id in order.exec_ids:
         return
-    if not (report.last_qty > 0 and report.last_px.is_finite() and report.last_qty.is_finite()):
+    if not _is_fill(report):
         _impossible(turn, order, report)
         return
     if orders.is_our_conclusion(order):
@@ -254,9 +255,22 @@ def _book(turn: Turn, order: OrderState, report: Reported) -> None:
     book_fill(turn, order, report, exec_id)
 
 
+def _bust(turn: Turn, order: OrderState, report: Reported) -> None:
+    is_told = report.exec_type is ExecType.TRADE_CANCEL or _is_fill(report)
+    if report.exec_ref_id and is_told:
+        busted(turn, order, report)
+    else:
+        _impossible(turn, order, report)
+
+
+def _is_fill(report: Reported) -> bool:
+    return report.last_qty.is_finite() and report.last_px.is_finite() and report.last_qty > 0
+
+
 _MOVES: Final[Mapping[Move, Callable[[Turn, OrderState, Reported], None]]] = {
     Move.ACCEPT: _accept,
     Move.BOOK: _book,
+    Move.BUST: _bust,
     Move.END: _end,
     Move.ASK: _asked,
     Move.FALL_BACK: _fall_back,

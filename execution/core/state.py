@@ -10,6 +10,7 @@ import msgspec
 
 from execution.core.brackets import BracketState
 from execution.core.controls import AccountState, AlarmState, BotState, CommandState, SymbolState
+from execution.core.ledger import Ledger
 from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
 from execution.core.orders import OrderState
 from execution.core.positions import FillState, PositionState
@@ -42,6 +43,8 @@ class DeskState(msgspec.Struct, kw_only=True):
     orders: dict[str, OrderState] = {}
     brackets: dict[str, BracketState] = {}
     positions: dict[str, PositionState] = {}
+    #: symbol → the fills that can still be busted
+    ledgers: dict[str, Ledger] = {}
     symbols: dict[str, SymbolState] = {}
     bots: dict[str, BotState] = {}
     #: bot → how often it entered lately

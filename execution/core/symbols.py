@@ -33,6 +33,14 @@ def book(turn: Turn, symbol: str, booked: Booked, fee: Decimal) -> None:
     turn.touch("symbol", symbol, held)
 
 
+def reverse(turn: Turn, symbol: str, *, gross: Decimal, fee: Decimal) -> None:
+    """Take a booked result back, in the session of now."""
+    held = turn.symbol(symbol)
+    _roll(turn, held)
+    session_pnl.reverse(held.session, gross=gross, fee=fee, limit=_values(turn, symbol).session_loss_limit)
+    turn.touch("symbol", symbol, held)
+
+
 def reevaluate(turn: Turn) -> None:
     """Judge every symbol by edited settings, at once."""
     for symbol, held in turn.state.symbols.items():

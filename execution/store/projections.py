@@ -49,7 +49,7 @@ def _order(o: OrderState) -> Row:
 def _fill(f: FillState) -> Row:
     return (
         *(f.cl_ord_id, f.exec_id, f.order_id, f.bot, f.symbol, f.side, f.last_qty, f.last_px, f.fee, f.fee_currency),
-        *(f.liquidity, f.realised, f.at, f.transact_at),
+        *(f.liquidity, f.realised, f.at, f.transact_at, f.exec_ref_id, f.busted_at),
     )
 
 
@@ -102,7 +102,9 @@ PROJECTED: Final[dict[str, Projected]] = {
         Table(
             models.Fill,
             key=("account_id", "cl_ord_id", "exec_id"),
-            columns=_columns("order_id bot symbol side last_qty last_px fee fee_currency liquidity realised at transact_at"),
+            columns=_columns(
+                "order_id bot symbol side last_qty last_px fee fee_currency liquidity realised at transact_at exec_ref_id busted_at"
+            ),
         ),
         _fill,
     ),

@@ -33,6 +33,7 @@ from execution.core.messages import (
     Reported,
     SendCancel,
     SendNewOrder,
+    SendReplace,
     SettingsChanged,
     SignalKind,
     SignalRecord,
@@ -42,7 +43,9 @@ from execution.core.messages import (
     Woke,
 )
 from execution.core.orders import OrderState, Purpose
+from execution.core.sending import replace
 from execution.core.state import CORE_VERSION, ENTITIES
+from execution.core.turn import Turn
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, Profile
 from risk.core.units import NO_LIMIT, ZERO, AssetClass, Instrument, OrdType, Quote, Scope, ScopeKind, Side
 from risk.core.verdict import Capability, HintKind, SizeHint
@@ -217,6 +220,14 @@ class Bench:
         )
         self.take(Commanded(at=self.at, command=spec))
         return self.last(AnswerCommand)
+
+    def replace(self, order: OrderState, **terms: str) -> SendReplace | None:
+        """Have the desk itself ask for a replace, as its brackets do; None when it will not."""
+        turn = Turn(self.desk.state, self.desk._index, self.at)
+        is_sent = replace(turn, order, by="test", **{name: D(value) for name, value in terms.items()})
+        self.effects = self.desk._commit(turn, self.journal[-1]) if turn.is_changed else ()
+        assert is_sent is bool(self.all(SendReplace))
+        return self.last(SendReplace) if is_sent else None
 
     def mark(self, symbol: str, px: str) -> None:
         self.take(Marked(at=self.at, marks=(Mark(symbol, D(px), self.at),)))

@@ -27,8 +27,9 @@ from execution.core.orders import TRANSITIONS, OrderState, OrdStatus
 from execution.core.state import DeskState
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO, Scope, ScopeKind, Side
-from risk.core.verdict import HaltCause
+from risk.core.verdict import Capability, HaltCause
 from tests.core.builders import BTC, INSTRUMENTS, Bench, D, decision
+from tests.core.builders import settings as config
 
 S, X = OrdStatus, ExecType
 
@@ -185,7 +186,8 @@ def test_it_applies_a_parked_report_to_nobody_elses_order(bench: Bench) -> None:
 # --- a venue that says anything ----------------------------------------------------------------------------------------------
 
 QTY = st.sampled_from(["1", "3", "4", "10"])
-WORDS = [X.NEW, X.TRADE, X.CANCELED, X.REJECTED, X.EXPIRED, X.CANCEL_REJECTED, X.STATUS, X.PENDING_CANCEL, X.REPLACED]
+WORDS = [x for x in X if x not in {X.TRADE_CANCEL, X.TRADE_CORRECT, X.NOT_SENT, X.SEND_REFUSED, X.SEND_UNKNOWN, X.NEVER_ARRIVED}]
+CAN_REPLACE = msgspec.structs.replace(config(), capabilities=(*config().capabilities, Capability.REPLACE))
 
 
 class HostileVenue(RuleBasedStateMachine):
@@ -193,8 +195,10 @@ class HostileVenue(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench()
+        self.bench = Bench(CAN_REPLACE)
+        #: what truly filled, as the venue has it now
         self.fills: dict[tuple[str, str], tuple[Side, Decimal, Decimal, Decimal]] = {}
+        self.cum_qtys: dict[str, Decimal] = {}
         self.reports: list[Reported] = []
         self.n = 0
 
@@ -235,15 +239,51 @@ class HostileVenue(RuleBasedStateMachine):
         self.reports.append(report)
         self.bench.take(report)
 
+    @precondition(lambda self: bool(self.fills))
+    @rule(pick=st.integers(0, 100), leaves=st.sampled_from([None, ZERO, D(1)]), qty=st.none() | QTY)
+    def take_back(self, pick: int, leaves: Decimal | None, qty: str | None) -> None:
+        """Bust a fill, or correct it to another quantity."""
+        (cl_ord_id, exec_id), (side, _, px, fee) = list(self.fills.items())[pick % len(self.fills)]
+        self.n += 1
+        word = X.TRADE_CANCEL if qty is None else X.TRADE_CORRECT
+        fields = {"exec_id": f"b{self.n}", "exec_ref_id": exec_id, "leaves_qty": leaves}
+        self.bench.report(cl_ord_id, word, qty or "0", str(px), **fields)
+        self.reports.append(self.bench.journal[-1])  # type: ignore[arg-type]
+        del self.fills[cl_ord_id, exec_id]
+        if qty is not None:
+            self.fills[cl_ord_id, f"b{self.n}"] = (side, D(qty), px, fee)
+        self.cum_qtys.clear()
+
+    @rule(pick=st.integers(0, 30), qty=QTY)
+    def take_back_what_never_came(self, pick: int, qty: str) -> None:
+        """The bust overtakes its fill."""
+        order = self.orders[pick % len(self.orders)]
+        self.n += 1
+        self.bench.report(order, X.TRADE_CANCEL, exec_id=f"b{self.n}", exec_ref_id=f"e{self.n}")
+        self.bench.report(order, X.TRADE, qty, exec_id=f"e{self.n}")
+
+    @rule(pick=st.integers(0, 30), qty=QTY, px=st.none() | st.sampled_from(["97", "103"]))
+    def replace(self, pick: int, qty: str, px: str | None) -> None:
+        order = self.orders[pick % len(self.orders)]
+        self.bench.replace(order, qty=qty, **({"price": px} if px and order.price is not None else {}))
+
+    @rule(pick=st.integers(0, 30), word=st.sampled_from([X.REPLACED, X.REPLACE_REJECTED, X.PENDING_REPLACE]), qty=st.none() | QTY)
+    def answer_replace(self, pick: int, word: ExecType, qty: str | None) -> None:
+        """About any replace ever asked, with the terms or without."""
+        ids = [replace_id for order in self.orders for replace_id in order.replace_ids]
+        if ids:
+            self.bench.report(ids[pick % len(ids)], word, order_qty=D(qty) if qty is not None else None)
+
     @precondition(lambda self: bool(self.reports))
     @rule(pick=st.integers(0, 100))
     def repeat(self, pick: int) -> None:
         self.bench.take(msgspec.structs.replace(self.reports[pick % len(self.reports)], at=self.bench.at))
 
-    @rule(pick=st.integers(0, 30), outcome=st.sampled_from(SendOutcome), request=st.sampled_from(["new", "cancel"]))
+    @rule(pick=st.integers(0, 30), outcome=st.sampled_from(SendOutcome), request=st.sampled_from(["new", "cancel", "replace"]))
     def fail(self, pick: int, outcome: SendOutcome, request: str) -> None:
         order = self.orders[pick % len(self.orders)]
-        self.bench.take(SendFailed(at=self.bench.at, cl_ord_id=order.cl_ord_id, outcome=outcome, request=request))
+        cl_ord_id = order.replace_ids[-1] if request == "replace" and order.replace_ids else order.cl_ord_id
+        self.bench.take(SendFailed(at=self.bench.at, cl_ord_id=cl_ord_id, outcome=outcome, request=request))
 
     @rule(pick=st.integers(0, 30), is_known=st.booleans())
     def find(self, pick: int, is_known: bool) -> None:
@@ -277,7 +317,14 @@ class HostileVenue(RuleBasedStateMachine):
             booked = [f for (cl_ord_id, _), f in self.fills.items() if cl_ord_id == order.cl_ord_id]
             assert order.cum_qty == sum((qty for _, qty, _, _ in booked), ZERO)
             assert order.leaves_qty == (0 if order.done else order.order_qty - order.cum_qty)
+            assert order.done or order.leaves_qty > 0
             assert len(set(order.exec_ids)) == len(order.exec_ids)
+
+    @invariant()
+    def only_a_bust_takes_back(self) -> None:
+        for order in self.orders:
+            assert order.cum_qty >= self.cum_qtys.get(order.cl_ord_id, ZERO)
+            self.cum_qtys[order.cl_ord_id] = order.cum_qty
 
     @invariant()
     def position_is_the_sum_of_fills(self) -> None:

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -23,9 +22,7 @@ from execution.core.messages import (
     Started,
 )
 from execution.core.orders import OrderState, OrdStatus, Replacing
-from execution.core.sending import replace
 from execution.core.state import CORE_VERSION, DeskState
-from execution.core.turn import Turn
 from risk.core.units import OrdType
 from risk.core.verdict import Capability
 from tests.core.builders import BTC, Bench, D, decision
@@ -52,16 +49,6 @@ def resting_exit(bench: Bench, qty: str = "10", price: str = "103") -> OrderStat
     return order
 
 
-def change(bench: Bench, order: OrderState, **terms: str) -> SendReplace | None:
-    """Ask the desk itself to replace, as its brackets do."""
-    turn = Turn(bench.desk.state, bench.desk._index, bench.at)
-    given: dict[str, Any] = {name: Decimal(value) for name, value in terms.items()}
-    is_sent = replace(turn, order, by="test", **given)
-    bench.effects = bench.desk._commit(turn, bench.journal[-1]) if turn.is_changed else ()
-    assert is_sent is bool(bench.all(SendReplace))
-    return bench.last(SendReplace) if is_sent else None
-
-
 def answered(bench: Bench, order: OrderState, word: ExecType, request: SendReplace | None = None, **fields: Any) -> None:
     bench.report(request.cl_ord_id if request is not None else order, word, order_id=order.order_id, **fields)
 
@@ -77,7 +64,7 @@ def restarted(bench: Bench) -> None:
 
 def test_it_asks_for_the_whole_order_as_it_is_to_be(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     assert request is not None
     assert (request.orig_cl_ord_id, request.order_id) == (order.cl_ord_id, order.order_id)
     assert (request.order_qty, request.price, request.stop_px) == (12, 103, None)
@@ -90,7 +77,7 @@ def test_it_replaces_nothing_where_the_venue_cannot() -> None:
     bench.armed("20")
     order = resting_exit(bench)
     before = (bench.desk.digest(), msgspec.msgpack.encode(order))
-    assert change(bench, order, qty="12") is None
+    assert bench.replace(order, qty="12") is None
     assert (bench.desk.digest(), msgspec.msgpack.encode(order)) == before
 
 
@@ -106,27 +93,27 @@ def test_it_replaces_nothing_where_the_venue_cannot() -> None:
 def test_it_changes_nothing_for_what_it_will_not_ask(bench: Bench, terms: dict[str, str], why: str) -> None:
     order = resting_exit(bench)
     before = (bench.desk.digest(), msgspec.msgpack.encode(order))
-    assert change(bench, order, **terms) is None, why
+    assert bench.replace(order, **terms) is None, why
     assert (bench.desk.digest(), msgspec.msgpack.encode(order)) == before
 
 
 def test_it_asks_for_one_change_at_a_time_and_only_of_what_rests(bench: Bench) -> None:
     signal = bench.decide(decision(SignalKind.CLOSE, "10", ord_type=OrdType.LIMIT, price=D(103)))
     order = bench.desk.state.orders[signal.cl_ord_id]
-    assert change(bench, order, qty="12") is None, "not acknowledged yet"
+    assert bench.replace(order, qty="12") is None, "not acknowledged yet"
     bench.ack(order)
-    assert change(bench, order, qty="12") is not None
-    assert change(bench, order, qty="13") is None
+    assert bench.replace(order, qty="12") is not None
+    assert bench.replace(order, qty="13") is None
     bench.command(CommandKind.CANCEL_ORDER, target=order.cl_ord_id)
-    assert change(bench, order, qty="13") is None
+    assert bench.replace(order, qty="13") is None
     bench.report(order, X.CANCELED)
-    assert change(bench, order, qty="13") is None
+    assert bench.replace(order, qty="13") is None
 
 
 def test_it_never_replaces_an_entry(bench: Bench) -> None:
     entry = bench.buy("1", ord_type=OrdType.LIMIT, price=D(99))
     bench.ack(entry)
-    assert change(bench, entry, qty="2") is None
+    assert bench.replace(entry, qty="2") is None
 
 
 # --- answers -----------------------------------------------------------------------------------------------------------------
@@ -135,7 +122,7 @@ def test_it_never_replaces_an_entry(bench: Bench) -> None:
 @pytest.mark.parametrize("keeps_id", [True, False])
 def test_it_believes_the_change_when_the_venue_says_replaced(bench: Bench, keeps_id: bool) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12", price="104")
+    request = bench.replace(order, qty="12", price="104")
     answered(bench, order, X.PENDING_REPLACE, None if keeps_id else request)
     assert order.ord_status is S.PENDING_REPLACE
     answered(bench, order, X.REPLACED, None if keeps_id else request)
@@ -149,26 +136,26 @@ def test_it_believes_the_change_when_the_venue_says_replaced(bench: Bench, keeps
 def test_it_falls_back_and_asks_when_the_venue_refuses(bench: Bench) -> None:
     order = resting_exit(bench)
     bench.fill(order, "4")
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     answered(bench, order, X.REPLACE_REJECTED, request, text="too late")
     assert (order.ord_status, order.order_qty, order.text) == (S.PARTIALLY_FILLED, 10, "too late")
     assert [e.cl_ord_id for e in bench.all(QueryOrder)] == [order.cl_ord_id]
-    assert change(bench, order, qty="12") is None, "a refusal is not answered by the same question at once"
+    assert bench.replace(order, qty="12") is None, "a refusal is not answered by the same question at once"
     bench.wait(1)
-    assert change(bench, order, qty="12") is not None
+    assert bench.replace(order, qty="12") is not None
 
 
 @pytest.mark.parametrize("outcome", [SendOutcome.NOT_SENT, SendOutcome.REFUSED])
 def test_it_falls_back_when_the_request_did_not_leave(bench: Bench, outcome: SendOutcome) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     assert request is not None
     bench.take(SendFailed(at=bench.at, cl_ord_id=request.cl_ord_id, outcome=outcome, request="replace"))
     assert (order.ord_status, order.order_qty, order.replacing) == (S.NEW, 10, None)
 
 
 def lost(bench: Bench, order: OrderState, **terms: str) -> SendReplace:
-    request = change(bench, order, **terms)
+    request = bench.replace(order, **terms)
     assert request is not None
     bench.take(SendFailed(at=bench.at, cl_ord_id=request.cl_ord_id, outcome=SendOutcome.UNKNOWN, request="replace"))
     return request
@@ -243,7 +230,7 @@ def test_it_takes_back_what_it_concluded_when_the_venue_did_replace_after_all(be
 
 def test_it_asks_about_a_replace_that_nobody_answers(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     assert request is not None
     bench.wait(3.1)
     asked = [e.cl_ord_id for e in bench.everything if isinstance(e, QueryOrder)]
@@ -255,7 +242,7 @@ def test_it_asks_about_a_replace_that_nobody_answers(bench: Bench) -> None:
 
 def test_it_books_fills_that_cross_a_replace(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="6")
+    request = bench.replace(order, qty="6")
     bench.report(order, X.TRADE, "4", "103")
     assert (order.ord_status, order.cum_qty, order.leaves_qty, order.leaves_qty_asked) == (S.PENDING_REPLACE, 4, 6, 2)
     answered(bench, order, X.REPLACED, request)
@@ -266,7 +253,7 @@ def test_it_books_fills_that_cross_a_replace(bench: Bench) -> None:
 
 def test_it_is_filled_when_the_replaced_quantity_is_below_what_filled(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="3")
+    request = bench.replace(order, qty="3")
     bench.fill(order, "4")
     answered(bench, order, X.REPLACED, request)
     assert (order.ord_status, order.order_qty, order.leaves_qty, order.cum_qty) == (S.FILLED, 4, 0, 4)
@@ -275,7 +262,7 @@ def test_it_is_filled_when_the_replaced_quantity_is_below_what_filled(bench: Ben
 
 def test_it_works_again_when_a_larger_replace_finds_it_filled(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     bench.fill(order)
     assert order.ord_status is S.FILLED
     answered(bench, order, X.REPLACED, request)
@@ -287,7 +274,7 @@ def test_it_works_again_when_a_larger_replace_finds_it_filled(bench: Bench) -> N
 
 def test_a_pending_cancel_wins_over_a_pending_replace(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     bench.command(CommandKind.CANCEL_ORDER, target=order.cl_ord_id)
     assert (order.ord_status, bench.canceled()) == (S.PENDING_CANCEL, [order.cl_ord_id])
     answered(bench, order, X.REPLACED, request)
@@ -301,7 +288,7 @@ def test_a_pending_cancel_wins_over_a_pending_replace(bench: Bench) -> None:
 
 def test_a_refused_cancel_shows_the_replace_beneath(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     bench.command(CommandKind.CANCEL_ORDER, target=order.cl_ord_id)
     answered(bench, order, X.CANCEL_REJECTED)
     assert order.ord_status is S.PENDING_REPLACE
@@ -311,7 +298,7 @@ def test_a_refused_cancel_shows_the_replace_beneath(bench: Bench) -> None:
 
 def test_a_refused_replace_leaves_the_cancel_pending(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     bench.command(CommandKind.CANCEL_ORDER, target=order.cl_ord_id)
     answered(bench, order, X.REPLACE_REJECTED, request)
     assert (order.ord_status, order.replacing) == (S.PENDING_CANCEL, None)
@@ -326,9 +313,9 @@ def test_it_cancels_at_once_while_only_a_replace_is_unknown(bench: Bench) -> Non
 
 def test_it_ignores_the_repeated_answer_of_an_earlier_replace(bench: Bench) -> None:
     order = resting_exit(bench)
-    first = change(bench, order, qty="12")
+    first = bench.replace(order, qty="12")
     answered(bench, order, X.REPLACED, first)
-    second = change(bench, order, qty="14")
+    second = bench.replace(order, qty="14")
     answered(bench, order, X.REPLACED, first, order_qty=D(12))
     answered(bench, order, X.REPLACE_REJECTED, first)
     assert (order.ord_status, order.order_qty) == (S.PENDING_REPLACE, 12)
@@ -346,7 +333,7 @@ def test_it_takes_what_the_venue_changed_by_itself(bench: Bench) -> None:
 
 def test_it_knows_every_id_of_an_order_after_a_restart(bench: Bench) -> None:
     order = resting_exit(bench)
-    request = change(bench, order, qty="12")
+    request = bench.replace(order, qty="12")
     answered(bench, order, X.REPLACED, request)
     restarted(bench)
     assert request is not None
@@ -359,5 +346,5 @@ def test_it_gives_up_replacing_an_order_without_end(bench: Bench, monkeypatch: p
     monkeypatch.setattr("execution.core.sending._REPLACES_MAX", 2)
     order = resting_exit(bench)
     for qty in ("11", "12"):
-        answered(bench, order, X.REPLACED, change(bench, order, qty=qty))
-    assert change(bench, order, qty="13") is None
+        answered(bench, order, X.REPLACED, bench.replace(order, qty=qty))
+    assert bench.replace(order, qty="13") is None

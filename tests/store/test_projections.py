@@ -64,6 +64,15 @@ def test_it_books_a_fill_once(leased: Account) -> None:
     assert Fill.objects.count() == 1
 
 
+def test_it_marks_a_busted_fill_and_keeps_its_correction(leased: Account) -> None:
+    commit(leased, publish("fill", "x1", fill()))
+    commit(leased, publish("fill", "x1", fill(busted_at=at(1))), publish("fill", "x2", fill("x2", exec_ref_id="x1")))
+    assert list(Fill.objects.order_by("id").values_list("exec_id", "exec_ref_id", "busted_at")) == [
+        ("x1", "", at(1)),
+        ("x2", "x1", None),
+    ]
+
+
 def test_it_counts_the_same_denial_on_one_row(leased: Account) -> None:
     fold = SignalFold()
     for n in range(4):

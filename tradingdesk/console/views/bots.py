@@ -123,7 +123,9 @@ def _signals(row: Bot, symbol: str, since: datetime) -> list[dict[str, Any]]:
 
 
 def _fills(row: Bot, symbol: str, since: datetime) -> list[dict[str, Any]]:
-    found = Fill.objects.filter(account=row.account_id, bot=row.code, symbol=symbol, at__gte=since).order_by("-id")[:200]
+    found = Fill.objects.filter(account=row.account_id, bot=row.code, symbol=symbol, at__gte=since, busted_at=None).order_by("-id")[
+        :200
+    ]
     return [
         {
             "time": int((f.transact_at or f.at).timestamp()),
