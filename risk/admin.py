@@ -41,7 +41,7 @@ GROUPS: Final = {
     "Sizing": "margin_per_trade leverage qty_max risk_pct",
     "Session and breaker": "session_loss_limit breaker_losses breaker_window_s breaker_cooldown_s",
     "Price": "price_age_ms_max feed_lag_ms_max price_frozen_s price_collar_pct",
-    "Entries": "entries_in_flight_max adds_max entry_ttl_s order_rate_max duplicate_window_s repeated_execution_max",
+    "Entries": "entries_in_flight_max adds_max flip_policy entry_ttl_s order_rate_max duplicate_window_s repeated_execution_max",
     "Order limits": "stop_distance_pct_min stop_distance_pct_max order_qty_max order_notional_max order_equity_pct_max "
     "trade_risk_pct_max reward_risk_min",
     "Protection": "is_stop_required unsupported_protection naked_policy naked_after_ms leg_retries exit_wait_ms",

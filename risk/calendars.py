@@ -37,12 +37,11 @@ def calendar_problem(name: str) -> str:
 def sessions_from(name: str, day: date) -> tuple[Session, ...]:
     """The session that began last before `day` (UTC), and those that begin in the fourteen days from it. Empty for 24/7.
 
-    Fewer where the library does not know a calendar that far; ValueError for a name it does not know at all.
+    Fewer where the library does not know the calendar that far, none where it does not know it at all: what is not known to be open
+    counts as closed.
     """
-    if name == ALWAYS:
+    if name == ALWAYS or name not in _names():
         return ()
-    if problem := calendar_problem(name):
-        raise ValueError(problem)
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     began = [s for s in _schedule(name, day - timedelta(days=_DAYS_BACK)) if s.open_at < midnight + timedelta(days=DAYS_AHEAD)]
     current = [s for s in began if s.open_at < midnight]
@@ -60,7 +59,11 @@ def _schedule(name: str, start: date) -> Iterator[Session]:
     """The sessions from `start` on, as far as the library knows them (a year, mostly)."""
     from exchange_calendars import get_calendar
 
-    for row in get_calendar(name, start=start.isoformat()).schedule.itertuples():
+    try:
+        calendar = get_calendar(name, start=start.isoformat())
+    except ValueError:  # its holidays are not known that far
+        return
+    for row in calendar.schedule.itertuples():
         yield Session(_utc(row.open), _utc(row.close), _utc_or_none(row.break_start), _utc_or_none(row.break_end))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from risk.core.settings import NakedPolicy, UnsupportedProtection
-from risk.core.units import AssetClass, ScopeKind
+from risk.core.settings import FlipPolicy, NakedPolicy, UnsupportedProtection
+from risk.core.units import NO_LIMIT, AssetClass, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.fields import DecimalText, LimitText
 
@@ -31,6 +31,8 @@ class Instrument(models.Model):
     contract_value = DecimalText(default=1)
     currency = models.CharField(max_length=8, default="USDT")
     base_currency = models.CharField(max_length=8, blank=True, default="")
+    order_qty_min = DecimalText(default=0)
+    order_qty_max = LimitText(default=NO_LIMIT)
     calendar = models.CharField(max_length=32, default="24/7")
     is_tradable = models.BooleanField(default=True)
     version = models.PositiveIntegerField(default=1, editable=False)
@@ -58,6 +60,7 @@ class RiskFields(models.Model):
     price_frozen_s = LimitText(null=True, blank=True)
     entries_in_flight_max = models.PositiveIntegerField(null=True, blank=True)
     adds_max = models.PositiveIntegerField(null=True, blank=True)
+    flip_policy = models.CharField(max_length=20, null=True, blank=True, choices=_choices(FlipPolicy))
     entry_ttl_s = models.PositiveIntegerField(null=True, blank=True)
     stop_distance_pct_min = LimitText(null=True, blank=True)
     stop_distance_pct_max = LimitText(null=True, blank=True)

@@ -9,7 +9,6 @@ Rules of this file.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +17,7 @@ from execution.core.halts import clear, latch
 from execution.core.messages import Marked, SettingsChanged
 from execution.core.turn import Turn
 from risk.core.book import Halt
+from risk.core.hours import next_midnight
 from risk.core.portfolio import has_fallen
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause
@@ -123,7 +123,3 @@ def rebase(turn: Turn, halt: Halt) -> str:
         turn.touch_account()
         return f" The drawdown counts from {number(account.equity)} now."
     return ""
-
-
-def next_midnight(at: datetime) -> datetime:
-    return datetime.combine(at.astimezone(UTC).date() + timedelta(days=1), time(), UTC)

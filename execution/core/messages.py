@@ -13,6 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from risk.core.book import Halt
+from risk.core.hours import Session
 from risk.core.settings import AccountLimits, Profile
 from risk.core.units import ZERO, Instrument, OrdType, Quote, Scope, Side, TimeInForce
 from risk.core.verdict import Approved, Capability, Check, HaltMode, OrderClass, Reason, SizeHint
@@ -145,10 +146,15 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
     bots: dict[str, BotSpec]
     profiles: dict[str, Profile]
     limits: AccountLimits
-    #: symbol → session boundaries ahead, ascending; a session runs from one instant to the next. Absent: UTC midnight
-    sessions: dict[str, tuple[datetime, ...]] = {}
+    #: calendar → its session in progress and those of fourteen days ahead; 24/7 has none
+    sessions: dict[str, tuple[Session, ...]] = {}
     timing: Timing = Timing()
     starting_cash: Decimal = ZERO
+
+    def sessions_of(self, symbol: str) -> tuple[Session, ...]:
+        """The sessions of a symbol's calendar."""
+        instrument = self.instruments.get(symbol)
+        return self.sessions.get(instrument.calendar, ()) if instrument is not None else ()
 
 
 # --- commands ----------------------------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ def book_of(
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
         throttles=state.throttles,
+        sessions=settings.sessions_of(symbol) if settings is not None else (),
     )
 
 
@@ -128,7 +129,7 @@ def send(turn: Turn, proposal: Proposal, book: Book, *, purpose: Purpose, bracke
     turn.state.orders[order.cl_ord_id] = order
     turn.touch_order(order)
     turn.emit(SendNewOrder(cl_ord_id=order.cl_ord_id, approved=verdict))
-    _watch_for_answer(turn)
+    watch_for_answer(turn)
     return Sent(order, verdict.checks)
 
 
@@ -168,7 +169,7 @@ def cancel(turn: Turn, order: OrderState, *, by: str) -> bool:
     ask(order, OrdStatus.PENDING_CANCEL, at=turn.at, by=by)
     turn.touch_order(order)
     turn.emit(cancel_request(order))
-    _watch_for_answer(turn)
+    watch_for_answer(turn)
     return True
 
 
@@ -211,7 +212,7 @@ def replace(
     turn.index.replaces[asked.cl_ord_id] = order.cl_ord_id
     turn.touch_order(order)
     turn.emit(replace_request(order, asked))
-    _watch_for_answer(turn)
+    watch_for_answer(turn)
     return True
 
 
@@ -258,7 +259,7 @@ def query(turn: Turn, order: OrderState) -> None:
         turn.emit(QueryOrder(cl_ord_id=order.replacing.cl_ord_id, symbol=order.symbol))
 
 
-def _watch_for_answer(turn: Turn) -> None:
+def watch_for_answer(turn: Turn) -> None:
     """One timer for all requests: what was not answered in time is asked about."""
     if ANSWERS not in turn.state.timers:
         turn.wake(ANSWERS, ms=turn.timing.send_timeout_ms)

@@ -75,8 +75,8 @@ def cooldown_due(turn: Turn, symbol: str) -> None:
 
 def _roll(turn: Turn, held: SymbolState) -> None:
     settings = turn.state.settings
-    boundaries = settings.sessions.get(held.symbol, ()) if settings is not None else ()
-    if session_pnl.roll(held.session, at=turn.at, boundaries=boundaries) and held.session.session_end_at is not None:
+    sessions = settings.sessions_of(held.symbol) if settings is not None else ()
+    if session_pnl.roll(held.session, at=turn.at, sessions=sessions) and held.session.session_end_at is not None:
         turn.wake_at(f"session:{held.symbol}", held.session.session_end_at)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+import msgspec
 import structlog
 
 from execution.brains.base import View
@@ -153,12 +154,19 @@ class Floor:
                 bot=seat.bot.code,
                 symbol=seat.symbol,
                 decision=decision,
-                quote=self._quotes.get(seat.symbol),
+                quote=self._quote_of(seat.symbol),
                 decision_id=f"{seat.bot.code}:{seat.symbol}:{_nanoseconds(market_at)}:{n}",
                 market_at=market_at,
                 n=n,
             )
         )
+
+    def _quote_of(self, symbol: str) -> Quote | None:
+        """The last quote, with the word whether its two times are of clocks that agree."""
+        quote = self._quotes.get(symbol)
+        if quote is None or not self._feed.has_synchronised_clock:
+            return quote
+        return msgspec.structs.replace(quote, is_synchronised=True)
 
     def bar_closed(self, bar: Bar) -> None:
         self._bars.append(bar)

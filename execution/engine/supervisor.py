@@ -30,12 +30,15 @@ from execution.models import Account
 from execution.store import faults, market
 from execution.store.journal import JournalBroken
 from execution.store.polls import poll
+from execution.store.settings import settings_refresh
 from risk.core.units import use_decimal_context
 from risk.core.verdict import HaltCause
 
 log = structlog.get_logger(__name__)
 
 CLAIM_S: Final = 1.0
+#: how often the engine looks whether a day has begun
+DAY_LOOK_S: Final = 60.0
 HEARTBEAT_S: Final = 1.0
 DRAIN_S: Final = 6.0
 BACKOFF_S_FIRST: Final = 0.1
@@ -91,7 +94,14 @@ class Supervisor:
         use_decimal_context()
         await self._heartbeat()
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._claims(), self._renewals(), self._polls(), self._heartbeats(), self._kill_file_watch()):
+            for work in (
+                self._claims(),
+                self._renewals(),
+                self._polls(),
+                self._heartbeats(),
+                self._kill_file_watch(),
+                self._days(),
+            ):
                 tasks.create_task(work)
             tasks.create_task(self._vitals.watch_lag())
             tasks.create_task(self._parts.publisher.run())
@@ -312,6 +322,23 @@ class Supervisor:
         for pk, runner in runners.items():
             if runner.is_open:
                 runner.apply(news[pk])
+
+    async def _days(self) -> None:
+        """Each day (UTC) the hours of the markets are told a day further: an account whose hours run out takes no entry."""
+        told = self._parts.clock.now().date()
+        while True:
+            await asyncio.sleep(DAY_LOOK_S)
+            today = self._parts.clock.now().date()
+            if today != told and await self._tell_hours():
+                told = today
+
+    async def _tell_hours(self) -> bool:
+        try:
+            await self._parts.database.run(settings_refresh, list(self._slots))
+        except AnyDatabaseError as e:
+            log.warning("the hours of the markets could not be told further", error=str(e))
+            return False
+        return True
 
     @property
     def _is_killed(self) -> bool:

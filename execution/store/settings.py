@@ -6,6 +6,8 @@ A version is one value with a content hash. The same content twice is the same v
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from datetime import date
 
 import msgspec
 from django.conf import settings
@@ -16,6 +18,9 @@ from execution.core.messages import BotSpec, DeskSettings
 from execution.core.venues import capabilities_of
 from execution.models import Account, Bot
 from risk import models as rows
+from risk.calendars import sessions_from
+from risk.core.hours import ALWAYS, Session
+from risk.core.units import Instrument
 from risk.models import SettingsVersion
 from risk.selectors import instrument_value, limits_value, profile_value
 
@@ -23,8 +28,10 @@ from risk.selectors import instrument_value, limits_value, profile_value
 def desk_settings_from_rows(account: Account) -> DeskSettings:
     """The account's whole configuration as the rows say now. `version` is 0: `settings_version_ensure` numbers it."""
     account = Account.objects.select_related("limits").get(pk=account.pk)
+    today = timezone.now().date()
     bots = list(account.bots.select_related("profile").prefetch_related("symbols__instrument").order_by("code"))
     profiles = {bot.profile.code: bot.profile for bot in bots}
+    instruments = {symbol: instrument_value(row) for symbol, row in sorted(_instruments(account, bots).items())}
     unnumbered = DeskSettings(
         account=account.code,
         environment=account.environment,
@@ -32,10 +39,11 @@ def desk_settings_from_rows(account: Account) -> DeskSettings:
         version=0,
         digest="",
         capabilities=tuple(sorted(capabilities_of(account.broker, account.broker_options))),
-        instruments={symbol: instrument_value(row) for symbol, row in sorted(_instruments(account, bots).items())},
+        instruments=instruments,
         bots={bot.code: _bot(bot) for bot in bots},
         profiles={code: profile_value(profiles[code]) for code in sorted(profiles)},
         limits=limits_value(account.limits),
+        sessions=_sessions(instruments.values(), today),
         timing=settings.TIMING,
         starting_cash=account.starting_cash,
     )
@@ -66,6 +74,12 @@ def settings_version_ensure(account: Account, *, by: str, reason: str = "") -> S
         )
 
 
+def settings_refresh(accounts: Iterable[int]) -> None:
+    """Number the settings of these accounts anew where the day has changed them: the hours of their markets reach a day further."""
+    for account in Account.objects.filter(pk__in=list(accounts)):
+        settings_version_ensure(account, by="the calendar", reason="the hours of the days to come")
+
+
 def settings_version_value(version: SettingsVersion) -> DeskSettings:
     """The DeskSettings of a stored version; an explicit "no limit" is back as NO_LIMIT."""
     return msgspec.convert(version.body, DeskSettings)
@@ -88,6 +102,12 @@ def _instruments(account: Account, bots: list[Bot]) -> dict[str, rows.Instrument
     held = account.positions.filter(is_open=True).values("symbol")
     listed = {symbol.instrument.symbol: symbol.instrument for bot in bots for symbol in bot.symbols.all()}
     return listed | {row.symbol: row for row in rows.Instrument.objects.filter(symbol__in=held)}
+
+
+def _sessions(instruments: Iterable[Instrument], today: date) -> dict[str, tuple[Session, ...]]:
+    """The hours of every calendar in use, by name. They change with the day, so the settings of such an account do too."""
+    calendars = sorted({instrument.calendar for instrument in instruments} - {ALWAYS})
+    return {calendar: sessions_from(calendar, today) for calendar in calendars}
 
 
 def _digest(value: DeskSettings) -> str:

@@ -6,7 +6,7 @@ references to what the Desk keeps, and no gate writes to them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from risk.core.circuit_breaker import CircuitBreaker
+from risk.core.hours import Session
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits, Effective
 from risk.core.throttle import Throttle
@@ -117,5 +118,5 @@ class Book(msgspec.Struct, kw_only=True):
     portfolio: AccountBook
     #: bot → what it was let do lately, for every bot of the account
     throttles: Mapping[str, Throttle] = {}
-    #: only asked for instruments whose calendar is not 24/7: without known hours the market counts as closed
-    is_market_open: bool = False
+    #: those of the instrument's calendar; without known hours a market that is not open 24/7 counts as closed
+    sessions: Sequence[Session] = ()

@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from risk.core import circuit_breaker, order_gates, portfolio, repetition, session_pnl
+from risk.core import circuit_breaker, hours, order_gates, portfolio, repetition, session_pnl
 from risk.core.book import EXTERNAL, Book, Halt, NotReadyCause
 from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, UNCOMPUTED, Bound, Trial, age_ms, age_s
@@ -203,7 +203,7 @@ def _duration(ms: Decimal) -> str:
 
 
 def price(trial: Trial) -> Check | None:
-    """Gate 5. The quote the decision was made on: present, readable, uncrossed, fresh and moving."""
+    """Gate 5. The quote the decision was made on: present, readable, uncrossed, fresh, not long under way, and moving."""
     quote, gate = trial.proposal.quote, "Price age"
     if quote is None or quote.symbol != trial.proposal.symbol:
         return trial.denied(gate, Reason.NO_PRICE, f"No price of {trial.proposal.symbol} is known. Entries pass with one.")
@@ -214,11 +214,25 @@ def price(trial: Trial) -> Check | None:
     if quote.bid > quote.ask:
         detail = f"The market is crossed: bid {exact(quote.bid)} is above ask {exact(quote.ask)}."
         return trial.denied(gate, Reason.CROSSED_PRICE, detail, observed=quote.bid, limit=quote.ask)
-    return trial.at_most(_STALE, age_ms(trial.at, quote.received_at)) or trial.at_most(_FROZEN, age_s(trial.at, quote.changed_at))
+    return (
+        trial.at_most(_STALE, age_ms(trial.at, quote.received_at))
+        or _lag(trial)
+        or trial.at_most(_FROZEN, age_s(trial.at, quote.changed_at))
+    )
+
+
+def _lag(trial: Trial) -> Check | None:
+    """How long the price was under way, where the venue's clock can be compared with ours."""
+    quote = trial.quote
+    return trial.at_most(_LAG, age_ms(quote.received_at, quote.at)) if quote.is_synchronised else None
 
 
 def _stale_sentence(trial: Trial, age: Decimal, limit: Decimal) -> str:
     return f"The price is {number(age)} ms old; the limit is {number(limit)} ms. Entries pass with a fresh one."
+
+
+def _lag_sentence(trial: Trial, lag: Decimal, limit: Decimal) -> str:
+    return f"The price was {number(lag)} ms under way; the limit is {number(limit)} ms. Entries pass when the feed keeps up."
 
 
 def _frozen_sentence(trial: Trial, still: Decimal, limit: Decimal) -> str:
@@ -227,6 +241,7 @@ def _frozen_sentence(trial: Trial, still: Decimal, limit: Decimal) -> str:
 
 
 _STALE: Final = Bound("Price age", Reason.STALE_PRICE, "price_age_ms_max", _stale_sentence)
+_LAG: Final = Bound("Feed lag", Reason.STALE_PRICE, "feed_lag_ms_max", _lag_sentence)
 _FROZEN: Final = Bound("Price frozen", Reason.FROZEN_PRICE, "price_frozen_s", _frozen_sentence)
 
 
@@ -241,11 +256,18 @@ def instrument(trial: Trial) -> Check | None:
             listed = ", ".join(sorted(trial.book.symbols)[:_LISTED]) or "nothing"
             detail = f"Bot {trial.proposal.bot} may trade {listed}; {symbol} is not on its list."
             return trial.denied(gate, Reason.INSTRUMENT_NOT_ALLOWED, detail, level=f"bot {trial.proposal.bot}")
-        if spec.calendar != "24/7" and not trial.book.is_market_open:
-            detail = f"The market of {symbol} is not open, or its hours ({spec.calendar}) are not known."
-            return trial.denied(gate, Reason.MARKET_CLOSED, detail, level=INSTRUMENT_LEVEL)
+        if spec.calendar != hours.ALWAYS and not hours.is_open(trial.book.sessions, trial.at):
+            return trial.denied(gate, Reason.MARKET_CLOSED, _closed_sentence(trial), level=INSTRUMENT_LEVEL)
     trial.passed(gate)
     return None
+
+
+def _closed_sentence(trial: Trial) -> str:
+    symbol, calendar = trial.proposal.symbol, trial.instrument.calendar
+    opening = hours.opens_at(trial.book.sessions, trial.at)
+    if opening is None:
+        return f"The hours of {symbol} ({calendar}) are not known from here on. Entries pass once the settings name them."
+    return f"The market of {symbol} ({calendar}) is closed. It opens at {opening:%a %Y-%m-%d %H:%M} UTC."
 
 
 # --- the table -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from risk.core import sizing
 from risk.core.settings import UnsupportedProtection
 from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, LIMIT_KINDS, STOP_KINDS, Bound, Trial
-from risk.core.units import HUNDRED, ONE, ZERO, OrdType, TimeInForce, multiple_above
+from risk.core.units import HUNDRED, NO_LIMIT, ONE, ZERO, OrdType, TimeInForce, multiple_above
 from risk.core.verdict import Capability, Check, HintKind, OrderClass, Proposal, Reason
 from risk.core.wording import exact, number, pair
 
@@ -203,10 +203,24 @@ def order_limits(trial: Trial) -> Check | None:
 def _order_size(trial: Trial) -> Check | None:
     notional, equity = trial.notional, trial.book.portfolio.equity
     return (
-        trial.at_most(_ORDER_QTY, trial.order_qty)
+        _venue_size(trial)
+        or trial.at_most(_ORDER_QTY, trial.order_qty)
         or trial.at_most(_ORDER_NOTIONAL, notional)
         or trial.at_most(_ORDER_SHARE, notional, of=equity)
     )
+
+
+def _venue_size(trial: Trial) -> Check | None:
+    """What the venue takes in one order. A quantity that was asked for is not made another one; a worked-out one was capped by gate 9."""
+    spec, qty = trial.instrument, trial.order_qty
+    if spec.order_qty_min <= qty <= spec.order_qty_max:
+        if spec.order_qty_min or spec.order_qty_max != NO_LIMIT:
+            trial.passed("Venue's size", qty, spec.order_qty_max, INSTRUMENT_LEVEL)
+        return None
+    is_small = qty < spec.order_qty_min
+    limit = spec.order_qty_min if is_small else spec.order_qty_max
+    detail = f"The order is for {exact(qty)}; the venue takes {'at least' if is_small else 'at most'} {exact(limit)}."
+    return trial.denied("Venue's size", Reason.ORDER_QTY, detail, observed=qty, limit=limit, level=INSTRUMENT_LEVEL)
 
 
 def _quantity_sentence(trial: Trial, qty: Decimal, limit: Decimal) -> str:

@@ -3,20 +3,22 @@
 Rules.
 - Net is realised minus *all* fees, those of entries too. A loss trips at the limit (`<=`).
 - The trip is a fact about the worst net of the session, not a flag: it survives a recovery, and an edited limit is judged at once.
-- A session runs from one boundary to the next. The Desk rolls it by `at` before it books a fill, so a late fill belongs to the
-  session of the moment it is booked in. A clock that goes backwards rolls nothing.
+- A session runs from one opening of the instrument's calendar to the next, or from midnight to midnight UTC. The Desk rolls it by
+  `at` before it books a fill, so a late fill belongs to the session of the moment it is booked in. A clock that goes backwards rolls
+  nothing.
 - An amount that is not a finite number is a breach: it is not summed (one NaN would poison every later sum), it trips the session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
+from risk.core.hours import Session, day_of
 from risk.core.units import NO_LIMIT, ZERO
 
 _BREACH: Final = Decimal("-Infinity")
@@ -44,24 +46,16 @@ class SessionPnl(msgspec.Struct):
         return self.realised - self.fees
 
 
-def session_of(at: datetime, boundaries: Sequence[datetime] = ()) -> tuple[datetime, datetime]:
-    """The session `at` lies in, as [start, end). Beyond the known boundaries a session is a UTC day."""
-    midnight = datetime.combine(at.astimezone(UTC).date(), time(), UTC)
-    start = max((b for b in boundaries if b <= at), default=midnight)
-    end = min((b for b in boundaries if b > at), default=midnight + timedelta(days=1))
-    return start, end
-
-
 def has_ended(session: SessionPnl, *, at: datetime) -> bool:
     """Whether `at` lies beyond the session: a new one has begun, booked or not."""
     return session.session_end_at is not None and at >= session.session_end_at
 
 
-def roll(session: SessionPnl, *, at: datetime, boundaries: Sequence[datetime] = ()) -> bool:
-    """Begin the session of `at` if it is not this one. True when it did."""
+def roll(session: SessionPnl, *, at: datetime, sessions: Sequence[Session] = ()) -> bool:
+    """Begin the session of `at` if it is not this one. True when it did. `sessions` are those of the instrument's calendar."""
     if session.session_end_at is not None and not has_ended(session, at=at):
         return False
-    fresh = SessionPnl(*session_of(at, boundaries))
+    fresh = SessionPnl(*day_of(sessions, at))
     for field in SessionPnl.__struct_fields__:
         setattr(session, field, getattr(fresh, field))
     return True

@@ -31,6 +31,15 @@ class NakedPolicy(StrEnum):
     KEEP = "keep"
 
 
+class FlipPolicy(StrEnum):
+    """What an opposite signal does while a position is open."""
+
+    #: it closes the position
+    CLOSE_ONLY = "close_only"
+    #: it closes the position, and once that is flat the brain is asked again
+    CLOSE_THEN_OPEN = "close_then_open"
+
+
 class RiskSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Sizing and limits of one level (profile, class or symbol). None means: this level does not say.
 
@@ -55,6 +64,7 @@ class RiskSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     # entries
     entries_in_flight_max: int | None = None
     adds_max: int | None = None
+    flip_policy: FlipPolicy | None = None
     entry_ttl_s: int | None = None
     # order limits
     stop_distance_pct_min: Decimal | None = None
@@ -140,7 +150,10 @@ CEILINGS: Final = {
 
 
 def resolve(profile: Profile, limits: AccountLimits, *, symbol: str, asset_class: AssetClass, field: str) -> Resolved:
-    """The value of `field` for `symbol`, and the level that set it. Nothing resolves above the account's ceilings."""
+    """The value of `field` for `symbol`, and the level that set it. Nothing resolves above the account's ceilings.
+
+    A value or ceiling that is not a number resolves to itself, and every gate takes it for a breach.
+    """
     levels: tuple[tuple[str, RiskSettings | None], ...] = (
         (f"symbol {symbol}", profile.symbols.get(symbol)),
         (f"class {asset_class}", profile.classes.get(asset_class)),
@@ -150,10 +163,10 @@ def resolve(profile: Profile, limits: AccountLimits, *, symbol: str, asset_class
         ((value, name) for name, settings in levels if settings is not None and (value := getattr(settings, field)) is not None),
         (None, "unset"),
     )
-    ceiling = getattr(limits, CEILINGS[field]) if field in CEILINGS else None
-    if value is not None and ceiling is not None and value > ceiling:
-        return Resolved(ceiling, "account ceiling")
-    return Resolved(value, level)
+    ceiling: Decimal | None = getattr(limits, CEILINGS[field]) if field in CEILINGS else None
+    if value is None or ceiling is None or value.is_nan():
+        return Resolved(value, level)
+    return Resolved(ceiling, "account ceiling") if ceiling.is_nan() or value > ceiling else Resolved(value, level)
 
 
 def effective(profile: Profile, limits: AccountLimits, *, symbol: str, asset_class: AssetClass) -> Effective:
@@ -173,6 +186,7 @@ _COMMON: Final = RiskSettings(
     price_frozen_s=Decimal(60),
     entries_in_flight_max=1,
     adds_max=0,
+    flip_policy=FlipPolicy.CLOSE_ONLY,
     entry_ttl_s=300,
     stop_distance_pct_min=Decimal("0.1"),
     stop_distance_pct_max=Decimal(20),

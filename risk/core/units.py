@@ -22,6 +22,8 @@ from enum import StrEnum
 
 import msgspec
 
+from risk.core.hours import ALWAYS
+
 ZERO = Decimal(0)
 ONE = Decimal(1)
 HUNDRED = Decimal(100)
@@ -107,7 +109,8 @@ class Quote(msgspec.Struct, frozen=True):
     """The best prices of a symbol as last heard.
 
     `at` is the venue's time, `received_at` ours (price age counts from it), `changed_at` ours when bid, ask or last
-    last differed (a frozen price is one whose content keeps coming and never changes).
+    last differed (a frozen price is one whose content keeps coming and never changes). `is_synchronised` says that the venue's
+    clock agrees with ours, so that the difference of the first two is how long the price was under way.
     """
 
     symbol: str
@@ -119,6 +122,7 @@ class Quote(msgspec.Struct, frozen=True):
     changed_at: datetime
     bid_qty: Decimal = ZERO
     ask_qty: Decimal = ZERO
+    is_synchronised: bool = False
 
     @property
     def mid(self) -> Decimal:
@@ -150,8 +154,11 @@ class Instrument(msgspec.Struct, frozen=True):
     currency: str
     base_currency: str = ""
     contract_value: Decimal = ONE
-    calendar: str = "24/7"
+    calendar: str = ALWAYS
     is_tradable: bool = True
+    #: what the venue takes in one order
+    order_qty_min: Decimal = ZERO
+    order_qty_max: Decimal = NO_LIMIT
 
     def qty_floor(self, qty: Decimal) -> Decimal:
         """`qty` in whole lots, never more than asked; zero for what is not a positive finite number."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from risk.core.settings import NakedPolicy, UnsupportedProtection
+from risk.core.settings import FlipPolicy, NakedPolicy, UnsupportedProtection
 from risk.core.units import NO_LIMIT
 
 
@@ -62,8 +62,8 @@ RISK: Final[Mapping[str, Rule]] = {
     "naked_after_ms": _from("100", "60000"),
     "leg_retries": _from("0", "10", looser=-1),
     "exit_wait_ms": _from("100", "60000"),
-    "duplicate_window_s": _from("0", "86400", looser=-1, none=False),
-    "order_rate_max": _above("0"),
+    "duplicate_window_s": _from("0", "3600", looser=-1, none=False),
+    "order_rate_max": _from("1", "1000"),
     "repeated_execution_max": _from("1", "100000"),
 }
 #: fields of AccountLimits
@@ -76,7 +76,7 @@ LIMITS: Final[Mapping[str, Rule]] = {
     "leverage_max": _above("0", "200"),
     "concentration_pct": _above("0", "10000"),
     "bot_exposure_pct": _above("0", "10000"),
-    "order_rate_max": _above("0"),
+    "order_rate_max": _from("1", "1000"),
     "mark_age_s_max": _above("0"),
     "margin_per_trade_ceiling": _above("0"),
     "leverage_ceiling": _from("1", "200"),
@@ -86,11 +86,13 @@ LIMITS: Final[Mapping[str, Rule]] = {
 #: fields of Instrument
 POSITIVE: Final = _above("0", looser=0, none=False)
 NOT_NEGATIVE: Final = _from("0", looser=0, none=False)
+POSITIVE_OR_NONE: Final = _above("0", looser=0)
 #: words, from the strictest to the loosest
 _RANKS: Final[Mapping[str, tuple[Any, ...]]] = {
     "is_stop_required": (True, False),
     "unsupported_protection": tuple(UnsupportedProtection),
     "naked_policy": tuple(NakedPolicy),
+    "flip_policy": tuple(FlipPolicy),
     "resume_at_rollover": (False, True),
 }
 

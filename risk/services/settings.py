@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from risk.calendars import calendar_problem
 from risk.core.settings import CEILINGS, RiskSettings
 from risk.core.units import AssetClass
 from risk.models import AccountLimits, ClassOverride, Instrument, RiskFields, RiskProfile, SymbolOverride
@@ -13,8 +14,14 @@ from risk.services import rules
 from risk.services.saving import Refused, model_problems, row_delete, row_save
 
 Override = ClassOverride | SymbolOverride
-#: calendars the sessions of an instrument can be computed for
-CALENDARS: Final = ("24/7",)
+_INSTRUMENT_RULES: Final = {
+    "tick_size": rules.POSITIVE,
+    "lot_size": rules.POSITIVE,
+    "contract_value": rules.POSITIVE,
+    "min_notional": rules.NOT_NEGATIVE,
+    "order_qty_min": rules.NOT_NEGATIVE,
+    "order_qty_max": rules.POSITIVE_OR_NONE,
+}
 _RISK_FIELDS: Final = RiskSettings.__struct_fields__
 _CEILINGS: Final = frozenset(CEILINGS.values())
 
@@ -76,15 +83,14 @@ def symbol_override_new(*, profile: RiskProfile, symbol: str) -> SymbolOverride:
 
 def instrument_problems(instrument: Instrument) -> dict[str, str]:
     found = model_problems(instrument)
-    for name in ("tick_size", "lot_size", "contract_value"):
-        if name not in found and (problem := rules.value_problem(name, getattr(instrument, name), rules.POSITIVE)):
-            found[name] = problem
-    if "min_notional" not in found and (
-        problem := rules.value_problem("min_notional", instrument.min_notional, rules.NOT_NEGATIVE)
-    ):
-        found["min_notional"] = problem
-    if instrument.calendar not in CALENDARS:
-        found["calendar"] = f"calendar must be {' or '.join(CALENDARS)}, was {instrument.calendar}."
+    found |= _rule_problems(instrument, _INSTRUMENT_RULES, found)
+    if "calendar" not in found and (problem := calendar_problem(instrument.calendar)):
+        found["calendar"] = problem
+    if not found and not instrument.lot_size <= instrument.order_qty_max >= instrument.order_qty_min:
+        least = max(instrument.lot_size, instrument.order_qty_min)
+        found["order_qty_max"] = (
+            f"order_qty_max {instrument.order_qty_max} is below the least order, {least}: nothing could ever be ordered."
+        )
     return found
 
 

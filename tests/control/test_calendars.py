@@ -61,9 +61,9 @@ def test_it_names_the_nearest_calendars_to_a_wrong_one(name: str, sentence: str)
     assert found.startswith(sentence) if sentence else not found
 
 
-def test_it_refuses_a_calendar_that_does_not_exist() -> None:
-    with pytest.raises(ValueError, match="There is no calendar"):
-        sessions_from("XNYC", date(2025, 3, 3))
+@pytest.mark.parametrize(("name", "day"), [("XNYC", date(2025, 3, 3)), ("XSHG", date(2199, 1, 1))])
+def test_it_knows_no_hours_that_nobody_knows(name: str, day: date) -> None:
+    assert sessions_from(name, day) == ()
 
 
 def test_it_loads_the_library_for_nobody_who_does_not_need_it() -> None:

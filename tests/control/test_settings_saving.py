@@ -67,7 +67,8 @@ PROFILE_REFUSALS = [
     ("reward_risk_min", NO_LIMIT, "cannot be without limit"),
     ("price_age_ms_max", D(0), "must be above 0"),
     ("naked_after_ms", 50, "must be at least 100"),
-    ("order_rate_max", D(0), "must be above 0"),
+    ("order_rate_max", D(0), "must be at least 1"),
+    ("order_rate_max", D(1001), "must be at most 1000"),
     ("unsupported_protection", "hope", "is not a valid choice"),
     ("naked_policy", "pray", "is not a valid choice"),
     ("code", "two words", "valid"),
@@ -160,7 +161,10 @@ def test_it_refuses_in_limits(field: str, value: Any, sentence: str, db: None) -
         ("lot_size", D("-0.1"), "must be above 0"),
         ("contract_value", NO_LIMIT, "cannot be without limit"),
         ("min_notional", D(-1), "must be at least 0"),
-        ("calendar", "moon", "calendar must be 24/7"),
+        ("calendar", "XNYC", "There is no calendar “XNYC”. The nearest are XNYS"),
+        ("order_qty_min", D(-1), "must be at least 0"),
+        ("order_qty_max", D(0), "must be above 0"),
+        ("order_qty_max", D("0.0001"), "is below the least order, 0.001"),
         ("asset_class", "TULIPS", "not a valid choice"),
     ],
 )
@@ -187,6 +191,7 @@ LOOSENING = [
     ("unsupported_protection", "allow_unprotected"),
     ("naked_policy", "keep"),
     ("duplicate_window_s", D(1)),
+    ("flip_policy", "close_then_open"),
 ]
 
 

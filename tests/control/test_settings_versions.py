@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import msgspec
 import pytest
+from django.utils import timezone
 
+from execution.core.messages import DeskSettings
 from execution.models import Bot
-from execution.store.settings import desk_settings_from_rows, settings_version_ensure, settings_version_value
+from execution.store.settings import (
+    desk_settings_from_rows,
+    settings_refresh,
+    settings_version_ensure,
+    settings_version_value,
+)
+from risk.calendars import sessions_from
 from risk.core.settings import effective
 from risk.core.units import NO_LIMIT, AssetClass
-from risk.models import RiskProfile, SettingsVersion, SymbolOverride
+from risk.models import Instrument, RiskProfile, SettingsVersion, SymbolOverride
 
 pytestmark = pytest.mark.db
 
@@ -44,3 +53,20 @@ def test_it_lists_a_bot_and_says_whether_it_owns(enabled: bool, bot: Bot) -> Non
     assert value.bots["ema-btc"].is_enabled is enabled
     assert value.bots["ema-btc"].symbols == ("BTCUSDT",)
     assert list(value.instruments) == ["BTCUSDT"]
+
+
+def test_it_tells_the_hours_of_a_market_and_a_day_further_each_day(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert desk_settings_from_rows(bot.account).sessions == {}
+    Instrument.objects.update(calendar="XNYS", order_qty_max=Decimal(500))
+
+    def on(day: int) -> DeskSettings:
+        monkeypatch.setattr(timezone, "now", lambda: datetime(2026, 1, day, 12, tzinfo=UTC))
+        settings_refresh([bot.account.pk])
+        return settings_version_value(SettingsVersion.objects.filter(account=bot.account.code).latest("version"))
+
+    monday, evening, wednesday = on(5), on(5), on(7)
+    assert (monday.version, evening.version, wednesday.version) == (1, 1, 2)
+    assert monday.sessions_of("BTCUSDT") == sessions_from("XNYS", date(2026, 1, 5))
+    assert wednesday.sessions_of("BTCUSDT")[-1].open_at > monday.sessions_of("BTCUSDT")[-1].open_at
+    assert monday.instruments["BTCUSDT"].order_qty_max == 500
+    assert monday.sessions_of("ETHUSDT") == ()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from risk.core import gates
 from risk.core.book import EXTERNAL, Book, Exposure, NotReady, NotReadyCause
 from risk.core.circuit_breaker import CircuitBreaker
+from risk.core.hours import Session
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits, RiskSettings, UnsupportedProtection
 from risk.core.throttle import Approval, Throttle, record
@@ -91,6 +92,7 @@ def entered(*seconds: float, bot: str = "alpha", qty: str = "10", **changes: Any
 ROWS = [
     Row("session_loss_limit", "-50.01", "-50", Reason.SESSION_LOSS, buy(), lambda: book(session=SessionPnl(worst_net=D(-50)))),
     Row("price_age_ms_max", "1501", "1500", Reason.STALE_PRICE, buy(), at=later(1.5005)),
+    Row("feed_lag_ms_max", "1501", "1500", Reason.STALE_PRICE, buy(quote=quote(at=later(-1.5005), is_synchronised=True))),
     Row("price_frozen_s", "60", "59.999", Reason.FROZEN_PRICE, buy(quote=quote(received_at=later(60))), at=later(60)),
     Row("is_stop_required", False, True, Reason.MISSING_STOP_LOSS, buy(stop_loss=None)),
     Row("stop_distance_pct_min", "2", "2.001", Reason.INVALID_DECISION, buy()),
@@ -205,8 +207,8 @@ def test_it_covers_every_limit_the_gates_read() -> None:
         "breaker_cooldown_s",
         "unsupported_protection",
     }
-    of_brackets = {"entry_ttl_s", "naked_policy", "naked_after_ms", "leg_retries", "exit_wait_ms", "feed_lag_ms_max"}
-    assert set(RiskSettings.__struct_fields__) - rows == sizing | of_brackets
+    of_brackets = {"entry_ttl_s", "naked_policy", "naked_after_ms", "leg_retries", "exit_wait_ms"}
+    assert set(RiskSettings.__struct_fields__) - rows == sizing | of_brackets | {"flip_policy"}
     ceilings = {field for field in AccountLimits.__struct_fields__ if field.endswith("ceiling")}
     assert set(AccountLimits.__struct_fields__) - rows == ceilings | {"resume_at_rollover"}
 
@@ -228,6 +230,10 @@ def not_ready(cause: NotReadyCause) -> Book:
 
 def of_instrument(**changes: Any) -> Book:
     return book(instrument=msgspec.structs.replace(BTC, **changes))
+
+
+def on_exchange(*sessions: Session) -> Book:
+    return msgspec.structs.replace(of_instrument(calendar="XNYS"), sessions=sessions)
 
 
 DENIED = [
@@ -261,6 +267,12 @@ DENIED = [
     (close(), msgspec.structs.replace(of_instrument(is_tradable=False), **LONG), Reason.INSTRUMENT_NOT_ALLOWED),
     (buy(), book(symbols=frozenset({"ETHUSDT"})), Reason.INSTRUMENT_NOT_ALLOWED),
     (buy(), of_instrument(calendar="XNYS"), Reason.MARKET_CLOSED),
+    (buy(), on_exchange(Session(later(-60), NOON)), Reason.MARKET_CLOSED),
+    (buy(), on_exchange(Session(later(60), later(90))), Reason.MARKET_CLOSED),
+    (buy(), on_exchange(Session(later(-60), later(90), later(-1), later(1))), Reason.MARKET_CLOSED),
+    (buy(), of_instrument(order_qty_min=D("10.001")), Reason.ORDER_QTY),
+    (buy(), of_instrument(order_qty_max=D("9.999")), Reason.ORDER_QTY),
+    (buy(), of_instrument(order_qty_max=NAN), Reason.ORDER_QTY),
     *[
         (buy(**{name: bad}), book(), Reason.INVALID_DECISION)
         for name in ("stop_loss", "take_profit", "order_qty")
@@ -340,7 +352,10 @@ APPROVED = [
     (buy(confidence=D(0)), book()),
     (buy(confidence=D(1)), book()),
     (buy("0.05"), book()),
-    (buy(), msgspec.structs.replace(of_instrument(calendar="XNYS"), is_market_open=True)),
+    (buy(), on_exchange(Session(later(-60), later(1)))),
+    (buy(), of_instrument(order_qty_min=D(10), order_qty_max=D(10))),
+    (buy(quote=quote(at=later(-9))), book()),
+    (buy(quote=quote(at=later(9), is_synchronised=True)), book()),
     (sell(), book(position_qty=D(5), settings=settings(adds_max=0))),
     (buy(), book(position_qty=D(5), settings=settings(adds_max=1))),
     (buy(ord_type=OrdType.LIMIT, price=D("99.5"), stop_loss=D(98), post_only=True), book()),
@@ -423,6 +438,19 @@ def test_it_says_from_where_an_order_is_large_enough() -> None:
     verdict = judged(buy("0.049"), book(instrument=msgspec.structs.replace(BTC, min_notional=D("5.03"))))
     assert isinstance(verdict, Denied)
     assert verdict.text == "The order is worth 4.9; the instrument's minimum is 5.03. From 0.051 up would pass."
+
+
+@pytest.mark.parametrize(
+    ("sessions", "sentence"),
+    [
+        ((Session(later(-60), NOON), Session(later(86400), later(90000))), "is closed. It opens at Tue 2026-01-06 12:00 UTC."),
+        ((Session(later(-60), NOON),), "The hours of BTCUSDT (XNYS) are not known from here on."),
+    ],
+)
+def test_it_says_when_a_market_opens(sessions: tuple[Session, ...], sentence: str) -> None:
+    verdict = judged(buy(), on_exchange(*sessions))
+    assert isinstance(verdict, Denied)
+    assert sentence in verdict.text
 
 
 def test_it_reserves_what_it_approves() -> None:

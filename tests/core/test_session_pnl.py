@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from risk.core.hours import Session
 from risk.core.session_pnl import (
     SessionPnl,
     has_ended,
@@ -19,7 +20,6 @@ from risk.core.session_pnl import (
     reevaluate,
     reverse,
     roll,
-    session_of,
 )
 from tests.core.risk_builders import NOON, D, later
 
@@ -102,19 +102,16 @@ def test_it_judges_an_edited_limit_at_once(limit: str, is_tripped: bool) -> None
     assert is_over(session, limit=D(limit), at=NOON) is is_tripped
 
 
-@pytest.mark.parametrize(
-    ("at", "boundaries", "start", "end"),
-    [
-        (NOON, (), MIDNIGHT - timedelta(days=1), MIDNIGHT),
-        (MIDNIGHT, (), MIDNIGHT, MIDNIGHT + timedelta(days=1)),
-        (NOON, (later(-60), later(60)), later(-60), later(60)),
-        (later(60), (later(-60), later(60), later(120)), later(60), later(120)),
-        (later(999), (later(-60), later(60)), later(60), MIDNIGHT),
-        (later(-90), (later(-60), later(60)), MIDNIGHT - timedelta(days=1), later(-60)),
-    ],
-)
-def test_it_finds_the_session_of_a_moment(at: datetime, boundaries: tuple[datetime, ...], start: datetime, end: datetime) -> None:
-    assert session_of(at, boundaries) == (start, end)
+def test_it_runs_from_one_opening_to_the_next() -> None:
+    opens = (Session(later(-3600), later(3600)), Session(later(90_000), later(99_000)))
+    session = SessionPnl()
+    assert roll(session, at=NOON, sessions=opens)
+    assert (session.session_start_at, session.session_end_at) == (later(-3600), later(90_000))
+    record_close(session, gross=D(-20), fee=D(0), limit=D(-10))
+    assert not roll(session, at=later(80_000), sessions=opens)
+    assert is_over(session, limit=D(-10), at=later(80_000))
+    assert roll(session, at=later(90_000), sessions=opens)
+    assert session.net == 0
 
 
 def test_it_begins_anew_at_the_boundary_and_only_there() -> None:

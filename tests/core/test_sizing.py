@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk.core.settings import RiskSettings
-from risk.core.sizing import NEEDS, order_qty
+from risk.core.sizing import NEEDS, fixed_risk_qty, order_qty
 from risk.core.units import NO_LIMIT, AssetClass, Instrument
 from risk.core.verdict import HintKind, SizeHint
 from tests.core.risk_builders import D
@@ -134,6 +135,45 @@ def test_it_needs_no_more_settings_than_it_names() -> None:
         settings = msgspec.structs.replace(RiskSettings(), **{field: D(5) for field in fields})
         qty = order_qty(SizeHint(kind, D(1)), price=D(1), stop_loss=D("0.5"), equity=EQUITY, instrument=COINS, settings=settings)
         assert qty > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "qty"),
+    [
+        ({}, "50"),
+        ({"commission_rate": D("0.01")}, "49"),
+        ({"exchange_rate": D(2)}, "25"),
+        ({"hard_limit": D(20)}, "20"),
+        ({"hard_limit": D(20), "units": 3}, "6.6"),
+        ({"hard_limit": D(0)}, "0"),
+        ({"units": 3}, "16.6"),
+        ({"units": 3, "unit_batch_size": D(5)}, "15"),
+        ({"unit_batch_size": D(40)}, "40"),
+        ({"unit_batch_size": D(60)}, "0"),
+        ({"units": 0}, "0"),
+        ({"stop_loss": D(100)}, "0"),
+        ({"stop_loss": D(102)}, "50"),
+        ({"stop_loss": None}, "0"),
+        ({"commission_rate": D("0.5")}, "0"),
+        ({"hard_limit": D("NaN")}, "0"),
+        *[
+            ({name: D(bad)}, "0")
+            for name in ("equity", "risk", "entry", "exchange_rate")
+            for bad in ("0", "-1", "NaN", "sNaN", "Infinity")
+        ],
+        *[({"commission_rate": D(bad)}, "0") for bad in ("NaN", "Infinity")],
+    ],
+)
+def test_it_sizes_by_what_may_be_lost(changes: dict[str, Any], qty: str) -> None:
+    asked: dict[str, Any] = {"equity": EQUITY, "risk": D("0.01"), "entry": D(100), "stop_loss": D(98), "instrument": COINS}
+    assert fixed_risk_qty(**(asked | changes)) == D(qty)
+
+
+def test_it_caps_what_it_works_out_by_what_the_venue_takes() -> None:
+    small = msgspec.structs.replace(COINS, order_qty_max=D("7.7"))
+    for kind, value in (("DEFAULT", "0"), ("NOTIONAL", "1000"), ("EQUITY_PCT", "30"), ("RISK_PCT", "1")):
+        assert sized(hint(kind, value), stop="98", instrument=small) == D("7.7")
+    assert sized(hint("QUANTITY", "9"), instrument=small) == 9
 
 
 AMOUNT = st.decimals(min_value=D("0.01"), max_value=D(1_000_000), places=2)

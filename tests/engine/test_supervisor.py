@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from execution.core.desk import Desk
 from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SignalKind
 from execution.core.orders import OrdStatus
 from execution.engine import supervisor as supervisors
+from execution.engine.clock import Clock
 from execution.models import Account, AccountState, Act, Alarm, BotLog, Command, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
 from execution.store import journal
 from execution.store.settings import settings_version_ensure
@@ -256,6 +258,21 @@ async def test_it_starts_an_account_again_whose_instruments_changed(place: Place
         await engine.active()
         assert engine.runner.lease.token == first.lease.token
     assert await place.rows(SettingsVersion.objects.count) >= 2
+
+
+async def test_it_tells_the_hours_of_a_market_further_when_a_day_begins(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisors, "DAY_LOOK_S", 0.01)
+    await place.rows(lambda: Instrument.objects.update(calendar="XNYS"))
+    async with place.engine() as engine:
+        await engine.active()
+        first = engine.runner.settings_version
+        for clock, name in ((timezone, "now"), (Clock, "now")):
+            now = getattr(clock, name)
+            monkeypatch.setattr(clock, name, lambda *self, now=now: now(*self) + timedelta(days=7))
+        await until(lambda: engine.runner.settings_version > first)
+    version = await place.rows(lambda: SettingsVersion.objects.latest("version"))
+    assert version.by == "the calendar"
+    assert list(version.body["sessions"]) == ["XNYS"]
 
 
 async def test_it_refuses_a_command_that_cannot_be_read_and_goes_on(place: Place) -> None:
