@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from typing import Any, Final
 
@@ -36,8 +35,9 @@ class Road:
 
 def measure() -> list[Figure]:
     from bench.desks import account_make
+    from execution.engine.worker import process_prepare
 
-    sys.setswitchinterval(0.0005)
+    process_prepare()
     account_id = account_make().pk
     waits = asyncio.run(_drive(account_id))
     how = (

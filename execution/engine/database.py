@@ -19,14 +19,32 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 1000
 
 
-def connection_prepare() -> None:
-    """Open this thread's connection with the engine's short lock wait. Raises what the database raises."""
+def connection_prepare(*, checkpoints: bool = True) -> None:
+    """Open this thread's connection with the engine's short lock wait. Raises what the database raises.
+
+    Without `checkpoints` no commit of it copies SQLite's write-ahead log back: `checkpoint` does, when its caller has the time.
+    """
     if connection.connection is not None:
         return
     connection.ensure_connection()
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            if not checkpoints:
+                cursor.execute("PRAGMA wal_autocheckpoint = 0")
+
+
+def checkpoint() -> int:
+    """Copy what was committed from SQLite's write-ahead log into the database, so that the log begins anew; it waits for nobody.
+
+    Returns how many pages could not be copied yet. PostgreSQL does this by itself.
+    """
+    if connection.vendor != "sqlite":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        _, pages, copied = cursor.fetchone()
+    return int(pages) - int(copied)
 
 
 class DatabaseThread:

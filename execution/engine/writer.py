@@ -1,7 +1,9 @@
 """The journal thread: one per engine, with group commit.
 
-Whatever queued while the last commit ran goes into the next one, up to BATCH_MAX events; nobody waits for company. A failed
-commit breaks every session in the batch: their Desks are ahead of the journal and must be rebuilt from it.
+Whatever queued while the last commit ran goes into the next one, up to BATCH_MAX events; nobody waits for company: what leads to a
+request is queued as soon as it is handled, the rest with whatever the same turn of the loop still brings. The database is tidied
+after a commit was told, when nothing waits. A failed commit breaks every session in the batch: their Desks are ahead of the journal
+and must be rebuilt from it.
 """
 
 from __future__ import annotations
@@ -13,19 +15,24 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import Error as AnyDatabaseError
 from django.db import connection, connections
 
-from execution.core.messages import Effect
-from execution.engine.database import connection_prepare
+from execution.core.messages import Effect, SendCancel, SendNewOrder, SendReplace
+from execution.engine.database import checkpoint, connection_prepare
 from execution.store import journal
 from execution.store.journal import Entry, Image, Part
 from execution.store.projections import Projection, Repeat
 from risk.core.units import use_decimal_context
 
-BATCH_MAX = 100
+BATCH_MAX: Final = 100
+#: events between two checkpoints of the database while the journal now and then rests; under a load that never rests, TIDY_LATEST
+TIDY_EVERY: Final = 128
+TIDY_LATEST: Final = 2048
+
+_REQUESTS: Final = frozenset({SendNewOrder, SendCancel, SendReplace})
 
 
 class Lost(Exception):
@@ -86,7 +93,9 @@ class JournalWriter:
         self._loop = loop
         self._crashed = crashed
         self._append = append or _append
+        self._turn: list[Item] = []
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
+        self._untidied = 0
         self._thread = Thread(target=self._run, name="journal", daemon=True)
         #: seconds of the last commits, for the vitals
         self.commits: deque[float] = deque(maxlen=500)
@@ -95,15 +104,26 @@ class JournalWriter:
         self._thread.start()
 
     def submit(self, session: Session, write: Write) -> None:
+        """Queue a write: at once where a request waits for it, else at the end of this turn of the loop."""
         session.unwritten += 1
-        self._queue.put((session, write))
+        if not self._turn:
+            self._loop.call_soon(self._flush)
+        self._turn.append((session, write))
+        if any(type(effect) in _REQUESTS for effect in write.effects):
+            self._flush()
+
+    def _flush(self) -> None:
+        for item in self._turn:
+            self._queue.put(item)
+        self._turn.clear()
 
     @property
     def backlog(self) -> int:
-        return self._queue.qsize()
+        return len(self._turn) + self._queue.qsize()
 
     async def stop(self) -> None:
         """Commit what is queued and end the thread."""
+        self._flush()
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -112,6 +132,7 @@ class JournalWriter:
         try:
             while (batch := self._take()) is not None:
                 self._commit(batch)
+                self._tidy(len(batch))
         except BaseException as e:
             self._tell(self._crashed, e)
             raise
@@ -151,6 +172,19 @@ class JournalWriter:
         self._break((s for s in groups if s.account_id in lost), Lost())
         kept = [(session, writes) for session, writes in groups.items() if session.account_id not in lost]
         self._tell(_deliver, kept)
+
+    def _tidy(self, written: int) -> None:
+        """Pay for the commits before this one where no decision waits for it. Whoever brings an `append` keeps its own house."""
+        self._untidied += written
+        is_due = self._untidied >= (TIDY_EVERY if self._queue.empty() else TIDY_LATEST)
+        if not is_due or self._append is not _append:
+            return
+        self._untidied = 0
+        try:
+            checkpoint()
+        except AnyDatabaseError:
+            # the next commit opens the connection anew and says what is wrong
+            connection.close()
 
     def _break(self, sessions: Iterable[Session], cause: Exception) -> None:
         for session in sessions:

@@ -95,6 +95,10 @@ PROJECTED: Final[dict[str, Projected]] = {
                 "leaves_qty avg_px price stop_px fees reduce_only post_only bracket_id decision_id settings_version "
                 "ord_rej_reason text cancel_asked_by created_at accepted_at pending_since updated_at done_at"
             ),
+            once=_columns(
+                "bot symbol side ord_type time_in_force order_class purpose reduce_only post_only decision_id settings_version "
+                "created_at"
+            ),
         ),
         _order,
     ),
@@ -116,6 +120,7 @@ PROJECTED: Final[dict[str, Projected]] = {
                 "bot symbol side status stop_px target_px entry_qty open_qty stop_id target_id is_stop_waived "
                 "is_target_waived naked_since text is_open created_at updated_at"
             ),
+            once=_columns("bot symbol side created_at"),
         ),
         _bracket,
     ),

@@ -6,14 +6,19 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from channels.db import database_sync_to_async
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
+from execution.core.messages import Effect, SendCancel
+from execution.engine import writer as writers
 from execution.engine.writer import JournalFailed, JournalWriter, Lost, Session, Write
 from execution.models import Account, AccountState, JournalEntry, Lease
 from execution.store import journal
+from risk.core.units import Side
+from risk.core.verdict import OrderClass
 from tests.engine.venue import until
 from tests.store.values import at, entry
 
@@ -32,8 +37,11 @@ class Line:
         self.committed += [write.seq for write in writes]
 
 
-def write(seq: int) -> Write:
-    return Write(seq, at(seq), 0.0, entry(seq), ())
+CANCEL = SendCancel(cl_ord_id="o1", order_id="", symbol="BTCUSDT", side=Side.BUY, order_class=OrderClass.ENTRY)
+
+
+def write(seq: int, *effects: Effect) -> Write:
+    return Write(seq, at(seq), 0.0, entry(seq), effects)
 
 
 @pytest.fixture
@@ -130,3 +138,76 @@ async def test_it_breaks_every_session_of_a_commit_that_failed(leased: Account, 
     assert isinstance(broken.broken[0], JournalFailed)
     assert broken.committed == []
     assert await seqs() == [1]
+
+
+async def test_it_starts_at_once_where_a_request_waits_and_else_when_the_turn_is_over(leased: Account) -> None:
+    """This test holds the loop on purpose: nothing else could have begun the commit."""
+    begun = threading.Event()
+
+    def append(parts: Sequence[journal.Part]) -> set[int]:
+        begun.set()
+        return set()
+
+    line, writer = Line(leased), JournalWriter(asyncio.get_running_loop(), crashed=print, append=append)
+    writer.start()
+    writer.submit(line.session, write(1))
+    assert writer._queue.empty()
+    writer.submit(line.session, write(2, CANCEL))
+    assert begun.wait(10)
+    writer.submit(line.session, write(3))
+    await until(lambda: line.committed == [1, 2, 3])
+    await writer.stop()
+
+
+async def test_it_commits_what_the_last_turn_brought_when_it_stops(leased: Account) -> None:
+    line = Line(leased)
+    async with running() as writer:
+        writer.submit(line.session, write(1))
+        assert writer.backlog == 1
+    assert await seqs() == [1]
+
+
+async def test_it_tells_what_was_committed_before_it_tidies_the_database(leased: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, waited = threading.Event(), list[bool]()
+    monkeypatch.setattr(writers, "TIDY_EVERY", 3)
+    monkeypatch.setattr(writers, "checkpoint", lambda: waited.append(told.wait(10)))
+    line = Line(leased)
+    async with running() as writer:
+        for n in range(1, 4):
+            writer.submit(line.session, write(n))
+        await until(lambda: line.committed == [1, 2, 3])
+        told.set()
+    assert waited == [True]
+
+
+async def test_it_survives_a_database_that_cannot_be_tidied(leased: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise DatabaseError("disk I/O error")
+
+    monkeypatch.setattr(writers, "TIDY_EVERY", 1)
+    monkeypatch.setattr(writers, "checkpoint", fail)
+    line = Line(leased)
+    async with running() as writer:
+        for n in (1, 2):
+            await commit_alone(writer, line, n)
+    assert line.broken == []
+    assert await seqs() == [1, 2]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL tidies by itself")
+async def test_it_keeps_the_write_ahead_log_short(leased: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "TIDY_EVERY", 16)
+    line = Line(leased)
+    async with running() as writer:
+        for n in range(1, 401):
+            await commit_alone(writer, line, n)
+        assert _log_size() < 1_000_000
+
+
+def _log_size() -> int:
+    return Path(f"{connection.settings_dict['NAME']}-wal").stat().st_size
+
+
+async def commit_alone(writer: JournalWriter, line: Line, n: int) -> None:
+    writer.submit(line.session, write(n))
+    await until(lambda: len(line.committed) == n)
