@@ -646,6 +646,8 @@ class PaperFill(models.Model):
     fee_currency = models.CharField(max_length=8)
     liquidity = models.CharField(max_length=8)
     transact_at = models.DateTimeField()
+    exec_type = models.CharField(max_length=16, default="TRADE")
+    exec_ref_id = models.CharField(max_length=32, blank=True, default="")
     booked_at = models.DateTimeField()
 
     class Meta:

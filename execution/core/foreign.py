@@ -89,13 +89,14 @@ def _foreign_order(turn: Turn, report: Reported, side: Side) -> OrderState:
 
 
 def report_of(fill: VenueFill, *, at: datetime) -> Reported:
-    """A fill of the venue's history as the report that its stream would have brought."""
+    """A fill of the venue's history, or a bust, as the report that its stream would have brought."""
     return Reported(
         at=at,
         cl_ord_id=fill.cl_ord_id,
-        exec_type=ExecType.TRADE,
+        exec_type=fill.exec_type,
         order_id=fill.order_id,
         exec_id=fill.exec_id,
+        exec_ref_id=fill.exec_ref_id,
         symbol=fill.symbol,
         side=fill.side,
         last_qty=fill.last_qty,

@@ -293,7 +293,7 @@ class VenueOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
-    """A fill as the venue's history shows it. `exec_id` equals the stream's."""
+    """A fill as the venue's history shows it, or the word that takes one back or corrects it. `exec_id` equals the stream's."""
 
     cl_ord_id: str
     order_id: str
@@ -306,6 +306,9 @@ class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
     fee_currency: str
     liquidity: str
     transact_at: datetime
+    exec_type: ExecType = ExecType.TRADE
+    #: the fill that a TRADE_CANCEL or TRADE_CORRECT is about
+    exec_ref_id: str = ""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", omit_defaults=True):

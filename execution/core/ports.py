@@ -24,6 +24,10 @@ class Refused(BrokerError):
     """The venue refused for good, with a code the codec lists as final. The text is the venue's reason."""
 
 
+class Duplicate(Refused):
+    """The venue knows the client order id already. It may be this very order, sent before: the desk asks."""
+
+
 class LinkDown(BrokerError):
     """The venue cannot be reached for a query. Queries only; a send that fails this way is UNKNOWN unless NotSent."""
 
@@ -42,7 +46,7 @@ class Broker(Protocol):
     async def submit(self, cl_ord_id: str, approved: Approved) -> None:
         """Send a new order. Returns when the venue has taken it; the acknowledgement and fills come by `reports()`.
 
-        Raises NotSent, Refused; whatever else escapes means UNKNOWN.
+        Raises NotSent, Refused (Duplicate for a client order id it knows); whatever else escapes means UNKNOWN.
         """
 
     async def cancel(self, request: SendCancel) -> None:

@@ -286,7 +286,7 @@ def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:
         report = report_of(fill, at=turn.at)
         if order is not None and fill.exec_id not in order.exec_ids:
             tell(turn, order, report)
-        elif order is None and not _is_forgotten(turn, fill):
+        elif order is None and fill.exec_type is ExecType.TRADE and not _is_forgotten(turn, fill):
             book_foreign(turn, report)
 
 

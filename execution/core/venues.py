@@ -138,6 +138,9 @@ OPTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
         "duplicate_pct": _PERCENT,
         "late_report_pct": _PERCENT,
         "late_report_ms": Number("250", "0", "60000"),
+        "bust_pct": _PERCENT,
+        "correct_pct": _PERCENT,
+        "bust_after_ms": Number("1000", "0", "600000"),
         "query_lag_ms": Number("0", "0", "60000"),
     },
 }

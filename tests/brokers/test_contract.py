@@ -11,7 +11,7 @@ import pytest
 from execution.brokers import open_broker
 from execution.brokers.simulated import DatabaseStore, MemoryStore, SimulatedBroker
 from execution.core.messages import ExecType
-from execution.core.ports import Broker, NotSent, Refused, TakesMarket
+from execution.core.ports import Broker, Duplicate, NotSent, Refused, TakesMarket
 from execution.core.venues import VENUES
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Capability
@@ -95,7 +95,7 @@ async def test_it_refuses_a_client_id_twice(venue: SimulatedBroker) -> None:
 
 async def test_it_refuses_one_of_two_orders_with_one_id_in_flight(venue: SimulatedBroker) -> None:
     answers = await asyncio.gather(venue.submit("a1", order("2")), venue.submit("a1", order("2")), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [type(None), Refused]
+    assert [type(answer) for answer in answers] == [type(None), Duplicate]
     assert await venue.positions() == {"BTCUSDT": D(2)}
 
 

@@ -14,19 +14,18 @@ from datetime import datetime
 from decimal import Decimal
 
 from execution.brokers.simulated.codec import Faults, balance_row, behaviour_of, fill_row, order_row, venue_order_of
+from execution.brokers.simulated.lag import Lag
 from execution.brokers.simulated.matching import Venue
 from execution.brokers.simulated.orders import BookOrder, Outcome, accepted_report, chance
 from execution.brokers.simulated.store import Batch, Store
 from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
-from execution.core.ports import LinkDown, NotSent, Refused
+from execution.core.ports import Duplicate, LinkDown, NotSent, Refused
 from risk.core.units import Instrument, Quote
 from risk.core.verdict import Approved, Capability
 
 
 class SimulatedBroker:
     """One account at the simulated venue. It is shown the market by `on_market`, before anyone decides on it."""
-
-    is_eventually_consistent = False
 
     def __init__(
         self,
@@ -49,6 +48,8 @@ class SimulatedBroker:
         #: orders whose row is being committed
         self._arriving: dict[str, asyncio.Future[bool]] = {}
         self._reports = _Reports(self._faults)
+        self._lag = Lag(self._faults.query_lag)
+        self.is_eventually_consistent = bool(self._faults.query_lag)
 
     async def open(self) -> None:
         found = await self._store.open(currency=self._currency, cash=self._starting_cash)
@@ -62,6 +63,8 @@ class SimulatedBroker:
             orders_so_far=found.orders_so_far,
             fills_so_far=found.fills_so_far,
         )
+        held = {asset: holding.qty for asset, holding in found.holdings.items()}
+        self._lag.opened([venue_order_of(order) for order in found.orders], held)
 
     async def close(self) -> None:
         self._venue = None
@@ -78,7 +81,7 @@ class SimulatedBroker:
         if luck < self._faults.lost_answer / 2:
             raise ConnectionResetError("the connection was lost before the order arrived")
         if cl_ord_id in self._arriving or venue.working(cl_ord_id, approved.symbol):
-            raise Refused("duplicate client order id")
+            raise Duplicate("duplicate client order id")
         if why := venue.refusal(approved):
             raise Refused(why)
         is_lost = luck < self._faults.lost_answer
@@ -86,7 +89,7 @@ class SimulatedBroker:
         taken = self._arriving[cl_ord_id] = asyncio.get_running_loop().create_future()
         self._store.write(Batch(new=(order_row(order),)), lambda repeated: self._taken(order, bool(repeated), is_lost))
         if not await asyncio.shield(taken):
-            raise Refused("duplicate client order id")
+            raise Duplicate("duplicate client order id")
         if is_lost:
             raise ConnectionResetError("the connection was lost before the answer came")
 
@@ -96,6 +99,7 @@ class SimulatedBroker:
         if is_repeated or self._venue is None:
             return
         now = self._clock()
+        self._lag.happened(now, [venue_order_of(order)], {}, ())
         if chance(self._faults.seed, "reject", order.cl_ord_id) < self._faults.reject:
             self._commit(self._venue.reject(order, "rejected by the venue's own risk check", now))
             return
@@ -181,8 +185,42 @@ class SimulatedBroker:
 
     def _commit(self, outcome: Outcome) -> None:
         """Keep what happened; report it once it is kept."""
-        if outcome.orders:
-            self._store.write(self._batch(outcome), lambda _: self._reports.put(*outcome.reports))
+        if not outcome.orders:
+            return
+        assert self._venue is not None
+        shown = [venue_order_of(order) for order in outcome.orders.values()]
+        held = {asset: self._venue.holdings[asset].qty for asset in outcome.assets}
+        self._store.write(self._batch(outcome), lambda _: self._kept(outcome, shown, held))
+
+    def _kept(self, outcome: Outcome, shown: Sequence[VenueOrder], held: Mapping[str, Decimal]) -> None:
+        self._lag.happened(self._clock(), shown, held, outcome.fills)
+        self._reports.put(*outcome.reports)
+        for fill in outcome.fills:
+            if fill.exec_type is ExecType.TRADE:
+                self._doubt(next(order for order in outcome.orders.values() if order.order_id == fill.order_id), fill)
+
+    # --- second thoughts ------------------------------------------------------------------------------------------------
+
+    def _doubt(self, order: BookOrder, fill: VenueFill) -> None:
+        """By chance the venue takes a trade back a moment later, or says that it was at another price."""
+        faults, luck = self._faults, chance(self._faults.seed, "bust", fill.exec_id)
+        if luck < faults.bust:
+            asyncio.get_running_loop().call_later(faults.bust_after_s, self._bust, order, fill)
+        elif luck < faults.bust + faults.correct:
+            asyncio.get_running_loop().call_later(faults.bust_after_s, self._correct, order, fill)
+
+    def _bust(self, order: BookOrder, fill: VenueFill) -> None:
+        if self._venue is not None:
+            self._commit(self._venue.bust(order, fill, self._clock()))
+
+    def _correct(self, order: BookOrder, fill: VenueFill) -> None:
+        """One to five ticks away, up or down."""
+        if self._venue is not None:
+            ticks = 1 + int(5 * chance(self._faults.seed, "ticks", fill.exec_id))
+            away = ticks if chance(self._faults.seed, "up", fill.exec_id) < 0.5 else -ticks
+            tick = self._instruments[fill.symbol].tick_size
+            price = max(fill.last_px + away * tick, tick)
+            self._commit(self._venue.correct(order, fill, price, self._clock()))
 
     async def _committed(self, outcome: Outcome) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -208,23 +246,30 @@ class SimulatedBroker:
         return self._store
 
     async def order_by_cl_ord_id(self, cl_ord_id: str, symbol: str) -> VenueOrder | None:
+        """The order, or None; always None where the venue cannot be asked by client id."""
         store = self._asked()
-        return await store.order(cl_ord_id) if Capability.QUERY_BY_CLIENT_ID in self.capabilities else None
+        if Capability.QUERY_BY_CLIENT_ID not in self.capabilities:
+            return None
+        return self._lag.order(self._clock(), cl_ord_id, await store.order(cl_ord_id))
 
     async def orders_open(self) -> Sequence[VenueOrder]:
-        return await self._asked().orders_open()
+        found = await self._asked().orders_open()
+        return self._lag.orders_open(self._clock(), found)
 
     async def fills_since(self, since: datetime) -> Sequence[VenueFill]:
-        """Fills booked at or after `since`, by the venue's clock, oldest first."""
-        return await self._asked().fills_since(since)
+        """Executions booked at or after `since`, by the venue's clock, oldest first; what was taken back follows its fill."""
+        found = await self._asked().fills_since(since)
+        return self._lag.fills(self._clock(), found)
 
     async def positions(self) -> dict[str, Decimal]:
-        balances = await self._asked().balances()
-        return {asset: qty for asset, qty in balances.items() if asset in self._instruments and qty}
+        return {asset: qty for asset, qty in (await self._held()).items() if asset in self._instruments and qty}
 
     async def balances(self) -> dict[str, Decimal]:
-        balances = await self._asked().balances()
-        return {asset: qty for asset, qty in balances.items() if asset not in self._instruments}
+        return {asset: qty for asset, qty in (await self._held()).items() if asset not in self._instruments}
+
+    async def _held(self) -> dict[str, Decimal]:
+        found = await self._asked().balances()
+        return self._lag.balances(self._clock(), found)
 
     def reports(self) -> AsyncIterator[Reported]:
         return self._reports.stream()

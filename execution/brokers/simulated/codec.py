@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from execution.brokers.simulated.fees import Schedule, Tier, TierBy
 from execution.brokers.simulated.matching import Rules, SelfTrades
 from execution.brokers.simulated.orders import AT_ONCE, BookOrder, Holding
 from execution.brokers.simulated.slippage import Model, Slippage
-from execution.core.messages import VenueFill, VenueOrder
+from execution.core.messages import ExecType, VenueFill, VenueOrder
 from execution.core.orders import OrdStatus
 from execution.core.venues import capabilities_of, venue_options
 from risk.core.units import NO_LIMIT, OrdType, Side, TimeInForce
@@ -37,6 +37,8 @@ ORDER_COLUMNS: Final = (
     "created_at",
     "updated_at",
 )
+#: the statuses of a working order
+OPEN: Final = (OrdStatus.NEW.value, OrdStatus.PARTIALLY_FILLED.value)
 #: what changes after an order came
 ORDER_CHANGES: Final = (
     "replaced_as",
@@ -103,7 +105,7 @@ def fill_row(fill: VenueFill, booked_at: datetime) -> Row:
 
 def fill_of(row: Sequence[Any]) -> VenueFill:
     values = dict(zip(FILL_COLUMNS[:-1], row, strict=False))
-    return VenueFill(**{**values, "side": Side(values["side"])})
+    return VenueFill(**{**values, "side": Side(values["side"]), "exec_type": ExecType(values["exec_type"])})
 
 
 def balance_row(asset: str, holding: Holding) -> Row:
@@ -117,11 +119,15 @@ class Faults:
         self.seed = int(options["seed"])
         self.latency_s = float(options["latency_ms"]) / 1000
         self.late_s = float(options["late_report_ms"]) / 1000
+        self.bust_after_s = float(options["bust_after_ms"]) / 1000
         self.reject = float(options["reject_pct"]) / 100
         self.replace_reject = float(options["replace_reject_pct"]) / 100
         self.lost_answer = float(options["lost_answer_pct"]) / 100
         self.duplicate = float(options["duplicate_pct"]) / 100
         self.late = float(options["late_report_pct"]) / 100
+        self.bust = float(options["bust_pct"]) / 100
+        self.correct = float(options["correct_pct"]) / 100
+        self.query_lag = timedelta(milliseconds=int(options["query_lag_ms"]))
 
 
 def behaviour_of(options: Mapping[str, object]) -> tuple[Rules, Faults]:

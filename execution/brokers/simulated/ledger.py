@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from execution.brokers.simulated.fees import Schedule, fill_fee, regulatory_fee, schedule_of
 from execution.brokers.simulated.orders import BookOrder, Holding
-from execution.core.messages import VenueFill
+from execution.core.messages import ExecType, VenueFill
 from risk.core.units import ZERO, Instrument, Quote, Side
 
 
@@ -48,7 +50,6 @@ class Ledger:
 
     def book(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> VenueFill:
         """Book a fill of the order: what it bought and paid, and its fee."""
-        instrument = self._instruments[order.symbol]
         fee, fee_currency = self._charge(order, qty, price, liquidity, at)
         self._fills_so_far += 1
         fill = VenueFill(
@@ -64,16 +65,40 @@ class Ledger:
             liquidity=liquidity,
             transact_at=at,
         )
-        signed = order.side.sign * qty
-        cash = self.holdings.setdefault(instrument.currency, Holding())
-        position = self.holdings.setdefault(order.symbol, Holding())
-        cash.qty -= signed * price * instrument.contract_value
-        position.move(signed, price)
-        if fee_currency == instrument.currency:
-            cash.qty -= fee
-        else:
-            position.move(-fee, price)
+        self._move(fill, 1)
         return fill
+
+    def bust(self, order: BookOrder, fill: VenueFill) -> VenueFill:
+        """Take a fill back with its fee; returns the execution that says so."""
+        self._move(fill, -1)
+        notional = self._instruments[fill.symbol].notional(fill.last_qty, fill.last_px)
+        order.traded = order.traded.plus(-fill.last_qty, -notional, fill.liquidity)
+        return self._again(fill, ExecType.TRADE_CANCEL, fill.last_px)
+
+    def correct(self, fill: VenueFill, price: Decimal) -> VenueFill:
+        """Say that a fill was at another price, for the same fee; returns the execution that takes its place."""
+        corrected = self._again(fill, ExecType.TRADE_CORRECT, price)
+        self._move(fill, -1)
+        self._move(corrected, 1)
+        return corrected
+
+    def _again(self, fill: VenueFill, exec_type: ExecType, price: Decimal) -> VenueFill:
+        self._fills_so_far += 1
+        exec_id = f"X{self._fills_so_far:09d}"
+        return msgspec.structs.replace(fill, exec_id=exec_id, exec_type=exec_type, exec_ref_id=fill.exec_id, last_px=price)
+
+    def _move(self, fill: VenueFill, sign: int) -> None:
+        """Move cash and position by the fill, or back."""
+        instrument = self._instruments[fill.symbol]
+        cash = self.holdings.setdefault(instrument.currency, Holding())
+        position = self.holdings.setdefault(fill.symbol, Holding())
+        signed = sign * fill.side.sign * fill.last_qty
+        cash.qty -= signed * fill.last_px * instrument.contract_value
+        position.move(signed, fill.last_px)
+        if fill.fee_currency == instrument.currency:
+            cash.qty -= sign * fill.fee
+        else:
+            position.move(-sign * fill.fee, fill.last_px)
 
     def _charge(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> tuple[Decimal, str]:
         """What the fill costs and in what: money, or a part of what a buy brings."""

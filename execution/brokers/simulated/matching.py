@@ -254,6 +254,29 @@ class Venue:
             self._meet(turn, order)
         return turn.outcome
 
+    def bust(self, order: BookOrder, fill: VenueFill, now: datetime) -> Outcome:
+        """Take a trade back. A working order works for the quantity again; one that is over stays over."""
+        busted = self._ledger.bust(order, fill)
+        order.cum_qty -= fill.last_qty
+        if order.is_working:
+            order.ord_status = OrdStatus.PARTIALLY_FILLED if order.cum_qty else OrdStatus.NEW
+        elif order.ord_status is OrdStatus.FILLED:
+            order.ord_status, order.text = OrdStatus.CANCELED, "a trade was busted"
+        return self._revised(order, busted, now)
+
+    def correct(self, order: BookOrder, fill: VenueFill, price: Decimal, now: datetime) -> Outcome:
+        """Say that a trade was at another price."""
+        return self._revised(order, self._ledger.correct(fill, price), now)
+
+    def _revised(self, order: BookOrder, execution: VenueFill, now: datetime) -> Outcome:
+        turn = self._turn(self._book(order.symbol), now)
+        order.updated_at = now
+        turn.outcome.orders[order.cl_ord_id] = order
+        turn.outcome.fills.append(execution)
+        turn.outcome.assets |= {self._instruments[order.symbol].currency, order.symbol}
+        turn.outcome.reports.append(fill_report(order, execution, now))
+        return turn.outcome
+
     # --- market ---------------------------------------------------------------------------------------------------------
 
     def market(self, event: Quote | Trade | Bar, now: datetime) -> Outcome | None:

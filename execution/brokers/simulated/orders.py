@@ -131,11 +131,14 @@ def accepted_report(order: BookOrder, now: datetime) -> Reported:
 
 
 def fill_report(order: BookOrder, fill: VenueFill, now: datetime) -> Reported:
+    """A trade, or one that is taken back or corrected."""
     return msgspec.structs.replace(
-        report(order, ExecType.TRADE, now, fill.transact_at),
+        report(order, fill.exec_type, now, fill.transact_at),
         exec_id=fill.exec_id,
+        exec_ref_id=fill.exec_ref_id,
         last_qty=fill.last_qty,
         last_px=fill.last_px,
+        leaves_qty=order.leaves_qty if order.is_working else ZERO,
         fee=fill.fee,
         fee_currency=fill.fee_currency,
         liquidity=fill.liquidity,

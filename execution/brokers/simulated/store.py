@@ -23,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from execution.brokers.simulated.codec import (
     BALANCE_COLUMNS,
     FILL_COLUMNS,
+    OPEN,
     ORDER_CHANGES,
     ORDER_COLUMNS,
     Row,
@@ -32,13 +33,11 @@ from execution.brokers.simulated.codec import (
 )
 from execution.brokers.simulated.orders import BookOrder, Holding
 from execution.core.messages import VenueFill, VenueOrder
-from execution.core.orders import OrdStatus
 from execution.models import PaperBalance, PaperFill, PaperOrder, PaperReplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-OPEN: Final = (OrdStatus.NEW.value, OrdStatus.PARTIALLY_FILLED.value)
 _BATCH_MAX: Final = 500
 _RETRY_S: Final = (0.02, 0.1, 0.5, 1.0)
 
