@@ -10,8 +10,7 @@ from tradingdesk.health import healthz, readyz
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
-    path("admin/", admin.site.urls),
-    path("accounts/", include("allauth.account.urls")),
     path("", include("tradingdesk.people.urls")),
+    path("admin/", admin.site.urls),
     path("", include("tradingdesk.console.urls")),
 ]

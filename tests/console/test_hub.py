@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 
@@ -81,6 +82,7 @@ def trader(desk: DeskRows) -> User:
 
 def session_of(user: User) -> str:
     store = SessionStore()
+    store[HASH_SESSION_KEY] = user.get_session_auth_hash()
     store.create()
     return store.session_key or ""
 
@@ -237,8 +239,20 @@ async def _other_group(user: User, key: str) -> None:
     await sync_to_async(user.groups.clear)()
 
 
+async def _other_password(user: User, key: str) -> None:
+    user.set_password("another-good-battery")
+    await user.asave()
+
+
 @pytest.mark.parametrize(
-    ("happen", "code"), [(_signed_out, SIGNED_OUT), (_disabled, SIGNED_OUT), (_no_access, NO_ACCESS), (_other_group, NO_ACCESS)]
+    ("happen", "code"),
+    [
+        (_signed_out, SIGNED_OUT),
+        (_disabled, SIGNED_OUT),
+        (_other_password, SIGNED_OUT),
+        (_no_access, NO_ACCESS),
+        (_other_group, NO_ACCESS),
+    ],
 )
 async def test_it_shows_out_who_may_no_longer_look(
     desk: DeskRows, trader: User, running: Hub, monkeypatch: pytest.MonkeyPatch, happen: Any, code: int

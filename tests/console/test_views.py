@@ -237,6 +237,17 @@ def test_it_tells_an_act_in_plain_html(desk: DeskRows, alice: User) -> None:
     assert "ema-btc is paused" in response.content.decode()
 
 
+def test_it_says_what_is_not_there_or_not_yours(desk: DeskRows, alice: User, dora: User) -> None:
+    missing = client_of(alice).get(reverse("console:bot", args=["nobody"])).content.decode()
+    assert "There is nothing here" in missing
+    assert "Back to the desk" in missing
+    forbidden = client_of(dora).post(reverse("console:bot-pause", args=["ema-btc"]), KEY).content.decode()
+    assert "Viewers may look, not act. Nothing was changed." in forbidden
+    stale = Client(enforce_csrf_checks=True)
+    stale.force_login(alice)
+    assert "from another session" in stale.post(reverse("console:bot-pause", args=["ema-btc"]), KEY).content.decode()
+
+
 # --- killing -------------------------------------------------------------------------------------------------------------
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from risk.models import AuditEntry
 from tests.conftest import PASSWORD
 from tradingdesk.people.models import User
 
@@ -19,15 +21,6 @@ OPEN = {
     "login",  # the admin's own, which only sends to account_login
     "account_login",
     "account_logout",
-    "account_confirm_login_code",
-    "account_signup",
-    "account_inactive",
-    "account_reset_password",
-    "account_reset_password_done",
-    "account_reset_password_from_key",
-    "account_reset_password_from_key_done",
-    "account_confirm_email",
-    "account_email_verification_sent",
 }
 
 
@@ -65,9 +58,13 @@ def test_it_slows_down_who_guesses(alice: User, client: Client) -> None:
     assert b"Too many failed login attempts" in pages[-1].content or pages[-1].status_code == 429
 
 
-def test_it_signs_nobody_up(db: None, client: Client) -> None:
-    client.post("/accounts/signup/", {"username": "mallory", "password1": PASSWORD, "password2": PASSWORD})
-    assert not User.objects.filter(username="mallory").exists()
+@pytest.mark.parametrize(
+    "path", ["signup/", "password/reset/", "email/", "confirm-email/", "reauthenticate/", "login/code/confirm/"]
+)
+def test_it_has_no_other_door(path: str, alice: User, client: Client) -> None:
+    assert client.get(f"/accounts/{path}").status_code == 404
+    client.force_login(alice)
+    assert client.get(f"/accounts/{path}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/risk/riskprofile/", "/accounts/password/change/"])
@@ -82,4 +79,74 @@ def test_it_signs_out_by_post_only(alice: User, client: Client) -> None:
     assert client.get("/accounts/logout/").status_code == 200
     assert "_auth_user_id" in client.session
     client.post("/accounts/logout/")
+    assert "_auth_user_id" not in client.session
+
+
+NEW = "another-good-battery"
+
+
+def change(client: Client, **fields: str) -> HttpResponse:
+    return client.post("/accounts/password/change/", {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW, **fields})  # type: ignore[return-value]
+
+
+def test_it_audits_a_person_s_own_new_password(alice: User, client: Client) -> None:
+    client.force_login(alice)
+    assert change(client).headers["Location"] == "/"
+    alice.refresh_from_db()
+    assert alice.check_password(NEW)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.model, entry.key, entry.by, entry.origin) == (
+        "password",
+        "people.User",
+        "alice",
+        "alice",
+        "web 127.0.0.1",
+    )
+    assert NEW not in f"{entry.before}{entry.after}{entry.result}"
+    assert client.session["_auth_user_id"] == str(alice.pk), "who changed it stays signed in"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"oldpassword": "guess"}, {"password2": "something-else-entirely"}, {"password1": "short", "password2": "short"}]
+)
+def test_it_audits_no_password_that_was_refused(wrong: dict[str, str], alice: User, client: Client) -> None:
+    client.force_login(alice)
+    assert b'role="alert"' in change(client, **wrong).content
+    alice.refresh_from_db()
+    assert alice.check_password(PASSWORD)
+    assert not AuditEntry.objects.exists()
+
+
+def test_it_signs_the_other_sessions_out(alice: User, client: Client) -> None:
+    other = Client()
+    for browser in (client, other):
+        browser.force_login(alice)
+    change(client)
+    assert other.get("/").status_code == 302
+
+
+def test_it_sets_a_password_where_there_was_none(alice: User, client: Client) -> None:
+    """Who came by a one-time link and never had one."""
+    alice.set_unusable_password()
+    alice.save()
+    client.force_login(alice)
+    assert client.get("/accounts/password/change/").headers["Location"] == "/accounts/password/set/"
+    client.post("/accounts/password/set/", {"password1": NEW, "password2": NEW})
+    alice.refresh_from_db()
+    assert alice.check_password(NEW)
+    assert AuditEntry.objects.get().action == "password"
+
+
+def test_it_has_one_page_to_change_a_password(bob: User, client: Client) -> None:
+    client.force_login(bob)
+    assert client.get("/admin/password_change/").headers["Location"] == "/accounts/password/change/"
+    client.post("/admin/password_change/", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+    bob.refresh_from_db()
+    assert bob.check_password(PASSWORD)
+
+
+def test_it_lets_no_locked_person_in(alice: User, client: Client) -> None:
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    page = client.post("/accounts/login/", {"login": "alice", "password": PASSWORD})
+    assert b'role="alert"' in page.content
     assert "_auth_user_id" not in client.session

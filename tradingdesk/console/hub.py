@@ -23,9 +23,11 @@ from typing import Any, Final, TypeVar
 
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import close_old_connections
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from redis.exceptions import RedisError
 
 from execution import selectors
@@ -409,15 +411,16 @@ def _audience(user_id: int) -> Audience:
 
 
 def _verdicts(people: set[tuple[int, str, Audience]]) -> dict[tuple[int, str, Audience], int]:
-    """Who has to go, and with which code."""
+    """Who has to go, and with which code. A session that was signed in with another password than today's is over too."""
     keys = [session_key for _, session_key, _ in people]
-    alive = set(Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now()).values_list("session_key", flat=True))
+    alive = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+    passwords = {session.session_key: str(session.get_decoded().get(HASH_SESSION_KEY, "")) for session in alive}
     users = {u.pk: u for u in User.objects.filter(pk__in=[pk for pk, _, _ in people], is_active=True).prefetch_related("groups")}
     found: dict[tuple[int, str, Audience], int] = {}
     for person in people:
         user_id, session_key, audience = person
         user = users.get(user_id)
-        if user is None or session_key not in alive:
+        if user is None or not constant_time_compare(passwords.get(session_key, ""), user.get_session_auth_hash()):
             found[person] = SIGNED_OUT
         elif _audience_of(user) != audience:
             found[person] = NO_ACCESS
