@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from execution.core.busts import busted
 from execution.core.fills import book_fill
+from execution.core.ledger import find
 from execution.core.messages import ExecType, Reported, VenueFill
 from execution.core.orders import OrderState, Purpose
 from execution.core.state import Parked
@@ -27,7 +29,8 @@ def park(turn: Turn, report: Reported) -> None:
     if report.exec_id and any(parked.report.exec_id == report.exec_id for parked in turn.state.parked):
         return
     turn.state.parked.append(Parked(report, turn.at + timedelta(milliseconds=turn.timing.park_ms)))
-    del turn.state.parked[:-_PARKED_MAX]
+    if len(turn.state.parked) > _PARKED_MAX:
+        release(turn, turn.state.parked.pop(0).report)
     turn.is_changed = True
     turn.wake(f"park:{report.cl_ord_id}", ms=turn.timing.park_ms)
 
@@ -38,8 +41,35 @@ def parked_due(turn: Turn, cl_ord_id: str) -> None:
     turn.state.parked = [parked for parked in turn.state.parked if parked.report.cl_ord_id != cl_ord_id]
     turn.is_changed = True
     for report in due:
-        if report.exec_type is ExecType.TRADE and report.symbol and report.side is not None:
-            book_foreign(turn, report)
+        release(turn, report)
+
+
+def release(turn: Turn, report: Reported) -> None:
+    """What a report says that is nobody's: a fill, or its bust, moved our position all the same; the rest says nothing of ours."""
+    if report.exec_type is ExecType.TRADE and report.symbol and report.side is not None:
+        book_foreign(turn, report)
+    elif report.exec_type in (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT):
+        _bust_foreign(turn, report)
+
+
+def _bust_foreign(turn: Turn, report: Reported) -> None:
+    """A bust names its fill; whose order that was, our books say."""
+    found = next(
+        (fill for ledger in turn.state.ledgers.values() if (fill := find(ledger, "", report.exec_ref_id)) is not None), None
+    )
+    order = turn.state.orders.get(found.cl_ord_id) if found is not None else None
+    if order is not None:
+        busted(turn, order, report)
+        return
+    turn.alarm(
+        f"bust:{report.symbol}:{report.exec_ref_id}",
+        priority=1,
+        title=f"A trade was taken back that nobody here knows{f' ({report.symbol})' if report.symbol else ''}",
+        cause=f"The venue says {report.exec_type.value} of {report.exec_ref_id or 'no execution'}, order {report.cl_ord_id or 'unnamed'}.",
+        consequence="Nothing was changed; the next comparison with the venue shows whether the positions agree.",
+        to_do="Compare with the venue's own page.",
+        symbol=report.symbol,
+    )
 
 
 def book_foreign(turn: Turn, report: Reported) -> None:

@@ -353,15 +353,15 @@ class Reported(_Event, frozen=True, tag="reported"):
     liquidity: str = ""
     text: str = ""
     transact_at: datetime | None = None
+    #: the fill that a TRADE_CANCEL or TRADE_CORRECT is about
+    exec_ref_id: str = ""
+    leaves_qty: Decimal | None = None
     #: the order as it is now, where a REPLACED says so
     order_qty: Decimal | None = None
     price: Decimal | None = None
     stop_px: Decimal | None = None
 
 
-    #: the fill that a TRADE_CANCEL or TRADE_CORRECT is about
-    exec_ref_id: str = ""
-    leaves_qty: Decimal | None = None
 class SendFailed(_Event, frozen=True, tag="send_failed"):
     """A request that was not answered by a report. `request` says which: new, cancel or replace; `cl_ord_id` is the request's own."""
 
@@ -369,6 +369,8 @@ class SendFailed(_Event, frozen=True, tag="send_failed"):
     outcome: SendOutcome
     request: str = "new"
     text: str = ""
+    #: a new order was refused because the venue knows its id already
+    is_duplicate: bool = False
 
 
 class Commanded(_Event, frozen=True, tag="commanded"):

@@ -9,8 +9,8 @@ Rules of this file.
 4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath and fall back to it when refused; a pending cancel covers a pending
    replace. What a replace asks for is kept apart in `replacing` until the venue says REPLACED.
 5. UNKNOWN covers those: an order whose send was not answered may work or may not exist, and keeps its reservation until we know.
-6. Our own conclusions (NOT_SENT, NEVER_ARRIVED) may be wrong, so a later word of the venue revives the order. A venue's final
-   word is not undone by an older one that arrives late.
+6. Our own conclusions (NOT_SENT, NEVER_ARRIVED) may be wrong: such an order is over by presumption, and a later word of the venue
+   revives it. A venue's final word is not undone by an older one that arrives late.
 
 Theory of operation. `reports.py` looks up the row, and calls the function of its Move here on the order. This file knows one order
 and no desk: positions, brackets and alarms follow from what the functions return.
@@ -116,6 +116,10 @@ class OrderState(msgspec.Struct, kw_only=True):
     fees: Decimal = ZERO
     #: FILLED, CANCELED, REJECTED or EXPIRED once the order is over
     done: OrdStatus | None = None
+    #: it is over only because we concluded so: no word of the venue says it
+    is_presumed: bool = False
+    #: the venue refused its id as one it knows: it is ours if symbol, side and quantity are
+    is_duplicate: bool = False
     done_at: datetime | None = None
     #: PENDING_CANCEL or PENDING_REPLACE while such a request is unanswered
     pending: OrdStatus | None = None
@@ -214,13 +218,16 @@ class Move(StrEnum):
     FALL_BACK = "request refused"
     RESIZE = "resized"
     LOSE = "answer lost"
-    REVIVE = "was alive after all"
+    REVIVE = "believed, if its end was only presumed"
     BUST = "book it again without the fill"
     COMPARE = "compare quantities"
     LATE = "old news"
 
 
 _DONE: Final = (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED)
+#: what an order can be by our own conclusion, and what only the venue makes of it
+_PRESUMABLE: Final = (OrdStatus.REJECTED, OrdStatus.CANCELED)
+_FINAL: Final = (OrdStatus.FILLED, OrdStatus.EXPIRED)
 _LIVE: Final = (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
 _ASKED: Final = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
 _UNANSWERED: Final = (OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN)
@@ -235,25 +242,31 @@ TRANSITIONS: Final[Mapping[tuple[OrdStatus, ExecType], Move]] = {
     **_rows(
         ExecType.NEW,
         ((*_UNANSWERED, *_ASKED), Move.ACCEPT),
-        ((*_LIVE, OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.EXPIRED), Move.LATE),
-        ((OrdStatus.REJECTED,), Move.REVIVE),
+        ((*_LIVE, OrdStatus.FILLED, OrdStatus.EXPIRED), Move.LATE),
+        (_PRESUMABLE, Move.REVIVE),
     ),
     **_rows(ExecType.TRADE, ((*_OPEN, *_DONE), Move.BOOK)),
     **_rows(ExecType.TRADE_CANCEL, ((*_OPEN, *_DONE), Move.BUST)),
     **_rows(ExecType.TRADE_CORRECT, ((*_OPEN, *_DONE), Move.BUST)),
-    **_rows(ExecType.CANCELED, (_OPEN, Move.END), (_DONE, Move.LATE)),
-    **_rows(ExecType.EXPIRED, (_OPEN, Move.END), (_DONE, Move.LATE)),
+    **_rows(ExecType.CANCELED, (_OPEN, Move.END), (_FINAL, Move.LATE), (_PRESUMABLE, Move.REVIVE)),
+    **_rows(ExecType.EXPIRED, (_OPEN, Move.END), (_FINAL, Move.LATE), (_PRESUMABLE, Move.REVIVE)),
     **_rows(
         ExecType.REJECTED,
         ((*_UNANSWERED, OrdStatus.NEW, OrdStatus.PENDING_CANCEL), Move.END),
-        ((OrdStatus.REJECTED,), Move.LATE),
+        ((OrdStatus.REJECTED,), Move.REVIVE),
     ),
     **_rows(
         ExecType.PENDING_CANCEL,
         ((*_UNANSWERED, *_LIVE, OrdStatus.PENDING_REPLACE), Move.ASK),
-        ((OrdStatus.PENDING_CANCEL, *_DONE), Move.LATE),
+        ((OrdStatus.PENDING_CANCEL, *_FINAL), Move.LATE),
+        (_PRESUMABLE, Move.REVIVE),
     ),
-    **_rows(ExecType.PENDING_REPLACE, (_LIVE, Move.ASK), ((*_ASKED, *_DONE), Move.LATE)),
+    **_rows(
+        ExecType.PENDING_REPLACE,
+        ((*_LIVE, OrdStatus.UNKNOWN), Move.ASK),
+        ((*_ASKED, *_FINAL), Move.LATE),
+        (_PRESUMABLE, Move.REVIVE),
+    ),
     **_rows(
         ExecType.CANCEL_REJECTED,
         ((OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN), Move.FALL_BACK),
@@ -262,7 +275,8 @@ TRANSITIONS: Final[Mapping[tuple[OrdStatus, ExecType], Move]] = {
     **_rows(
         ExecType.REPLACED,
         ((*_LIVE, *_ASKED, OrdStatus.UNKNOWN, OrdStatus.FILLED), Move.RESIZE),
-        ((OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED), Move.LATE),
+        ((OrdStatus.EXPIRED,), Move.LATE),
+        (_PRESUMABLE, Move.REVIVE),
     ),
     **_rows(ExecType.REPLACE_REJECTED, ((*_ASKED, OrdStatus.UNKNOWN), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)),
     **_rows(ExecType.STATUS, ((*_OPEN, *_DONE), Move.COMPARE)),
@@ -287,7 +301,7 @@ _ENDS: Final[Mapping[ExecType, OrdStatus]] = {
 }
 
 #: the ends that are our own conclusion and that a word of the venue undoes
-_OURS: Final = frozenset({ExecType.NOT_SENT.value, ExecType.NEVER_ARRIVED.value})
+_OURS: Final = frozenset({ExecType.NOT_SENT, ExecType.NEVER_ARRIVED})
 
 
 # --- the moves ---------------------------------------------------------------------------------------------------------
@@ -306,8 +320,12 @@ def accept(order: OrderState, *, at: datetime, order_id: str) -> None:
 
 
 def end(order: OrderState, exec_type: ExecType, *, at: datetime, text: str) -> None:
-    """The order is over. What filled stays filled."""
-    _finish(order, FILLED if order.cum_qty >= order.order_qty else _ENDS[exec_type], at=at)
+    """The order is over. What filled stays filled. What once worked and is not known any more did arrive, so it was canceled."""
+    done = _ENDS[exec_type]
+    if exec_type is ExecType.NEVER_ARRIVED and order.is_accepted:
+        done = OrdStatus.CANCELED
+    _finish(order, FILLED if order.cum_qty >= order.order_qty else done, at=at)
+    order.is_presumed = exec_type in _OURS
     order.text = text or order.text
     if order.done is OrdStatus.REJECTED:
         order.ord_rej_reason = exec_type.value
@@ -399,14 +417,11 @@ def lose(order: OrderState) -> None:
     order.is_unknown = True
 
 
-def is_our_conclusion(order: OrderState) -> bool:
-    """Whether the order is over only because we concluded so."""
-    return order.done is OrdStatus.REJECTED and order.ord_rej_reason in _OURS
-
-
 def revive(order: OrderState) -> None:
-    """The venue speaks of an order that we thought never reached it: it is alive, with its reservation."""
+    """The venue speaks of an order that we presumed over: what becomes of it is UNKNOWN until its word is heard."""
     order.done = order.done_at = None
+    order.is_presumed = False
+    order.is_unknown = True
     order.ord_rej_reason = ""
     order.absent_at = None
 

@@ -19,7 +19,7 @@ import msgspec
 
 from execution.core import conditions, kills
 from execution.core.controls import BotStatus
-from execution.core.foreign import book_foreign, report_of
+from execution.core.foreign import release, report_of
 from execution.core.messages import (
     AnswerCommand,
     CommandKind,
@@ -142,28 +142,53 @@ def order_found(turn: Turn, event: OrderFound) -> None:
 
 def _compare(turn: Turn, order: OrderState, shown: VenueOrder, *, asked_at: datetime) -> None:
     """What the venue shows under our id, as a word about our order, if it is our order."""
-    if (shown.symbol, shown.side) != (order.symbol, order.side):
-        turn.alarm(
-            f"order:{order.cl_ord_id}",
-            priority=1,
-            title="The venue shows another order under our id",
-            cause=f"{shown.side.value} {number(shown.order_qty)} {shown.symbol} instead of {order.side.value} {order.symbol}.",
-            consequence="It was not taken over.",
-            to_do="Look at the venue's own page.",
-            bot=order.bot,
-            symbol=order.symbol,
-        )
+    is_ours = (shown.symbol, shown.side) == (order.symbol, order.side)
+    if not is_ours or (not order.is_accepted and shown.order_qty != order.order_qty):
+        _another(turn, order, shown)
         return
-    if order.replacing is not None and order.done is None:
-        _compare_terms(turn, order, order.replacing, shown, asked_at)
+    if order.done is None and order.is_accepted:
+        _compare_terms(turn, order, shown, asked_at)
     exec_type = _WORDS.get(shown.ord_status)
-    if shown.cum_qty > order.cum_qty:
+    if shown.cum_qty > order.cum_qty + order.busted_qty:
         query_soon(turn, order)
-    elif (exec_type is not None and order.done is None) or (exec_type is ExecType.NEW and order.done is OrdStatus.REJECTED):
+    elif exec_type is not None and (order.done is None or order.is_presumed):
         conclude_shown(turn, order, shown, exec_type)
 
 
-def _compare_terms(turn: Turn, order: OrderState, asked: Replacing, shown: VenueOrder, asked_at: datetime) -> None:
+def _another(turn: Turn, order: OrderState, shown: VenueOrder) -> None:
+    """The venue shows another order under our id: it is not taken over, and one refused as a duplicate is refused."""
+    if order.is_duplicate and order.is_unknown:
+        conclude(turn, order, ExecType.SEND_REFUSED, "its id belongs to another order at the venue")
+    turn.alarm(
+        f"order:{order.cl_ord_id}",
+        priority=1,
+        title="The venue shows another order under our id",
+        cause=f"{shown.side.value} {number(shown.order_qty)} {shown.symbol} instead of "
+        f"{order.side.value} {number(order.order_qty)} {order.symbol}.",
+        consequence="It was not taken over.",
+        to_do="Look at the venue's own page.",
+        bot=order.bot,
+        symbol=order.symbol,
+    )
+
+
+def _compare_terms(turn: Turn, order: OrderState, shown: VenueOrder, asked_at: datetime) -> None:
+    """The order as the venue shows it: with a replace on its way the answer to it, else what somebody else made of it."""
+    if order.replacing is not None:
+        _compare_replace(turn, order, order.replacing, shown, asked_at)
+    elif shown.order_qty != order.order_qty and shown.order_qty >= order.cum_qty and asked_at > order.updated_at:
+        word = Reported(
+            at=turn.at,
+            cl_ord_id=order.cl_ord_id,
+            exec_type=ExecType.REPLACED,
+            order_qty=shown.order_qty,
+            price=shown.price,
+            stop_px=shown.stop_px,
+        )
+        tell(turn, order, word)
+
+
+def _compare_replace(turn: Turn, order: OrderState, asked: Replacing, shown: VenueOrder, asked_at: datetime) -> None:
     """Was a replace done whose answer is missing? Its id, or its terms, say yes; the old terms, shown twice far enough apart, no."""
     wanted = (asked.order_qty, asked.price, asked.stop_px)
     current = (order.order_qty, order.price, order.stop_px)
@@ -187,6 +212,9 @@ _WORDS: Final = {
     "NEW": ExecType.NEW,
     "PARTIALLY_FILLED": ExecType.NEW,
     "PENDING_CANCEL": ExecType.NEW,
+    "PENDING_REPLACE": ExecType.NEW,
+    #: filled as far as it will be: short of its quantity when a fill was busted
+    "FILLED": ExecType.CANCELED,
     "CANCELED": ExecType.CANCELED,
     "REJECTED": ExecType.REJECTED,
     "EXPIRED": ExecType.EXPIRED,
@@ -203,7 +231,7 @@ def conclude_shown(turn: Turn, order: OrderState, shown: VenueOrder, exec_type: 
 def query_soon(turn: Turn, order: OrderState) -> None:
     """The venue knows of fills that have not come yet: ask again in a moment."""
     order.tries += 1
-    order.is_unknown = order.is_unknown or not order.is_accepted
+    order.is_unknown = order.is_unknown or (order.done is None and not order.is_accepted)
     turn.touch_order(order)
     due_at = turn.at + timedelta(milliseconds=_FILLS_MS)
     if turn.state.timers.get(RECONCILE, due_at) >= due_at:
@@ -286,8 +314,8 @@ def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:
         report = report_of(fill, at=turn.at)
         if order is not None and fill.exec_id not in order.exec_ids:
             tell(turn, order, report)
-        elif order is None and fill.exec_type is ExecType.TRADE and not _is_forgotten(turn, fill):
-            book_foreign(turn, report)
+        elif order is None and not _is_forgotten(turn, fill):
+            release(turn, report)
 
 
 def _is_forgotten(turn: Turn, fill: VenueFill) -> bool:
@@ -394,6 +422,8 @@ def evict(turn: Turn) -> None:
             del orders[order.cl_ord_id]
             for replace_id in order.replace_ids:
                 del turn.index.replaces[replace_id]
+            for alarm in ("order", "revived", "unknown", "stuck"):
+                turn.clear_alarm(f"{alarm}:{order.cl_ord_id}")
             turn.is_changed = True
     brackets = turn.state.brackets
     for bracket in list(brackets.values())[: max(len(brackets) - _KEPT_BRACKETS, 0)]:

@@ -21,7 +21,7 @@ from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
 from execution.core.orders import LEGS, Move, OrderState, OrdStatus, Purpose
 from execution.core.protection import leg_accepted, leg_refused
-from execution.core.sending import backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer
+from execution.core.sending import backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer, watch_for_answer
 from execution.core.turn import Turn
 from risk.core.verdict import OrderClass
 
@@ -40,7 +40,9 @@ def send_failed(turn: Turn, event: SendFailed) -> None:
     order = turn.order(event.cl_ord_id)
     if order is None or order.done is not None:
         return
-    if event.request == "new":
+    if event.request == "new" and event.is_duplicate:
+        _refused_as_duplicate(turn, order, event)
+    elif event.request == "new":
         tell(turn, order, _own_word(turn, order, _SENDS[event.outcome], event.text))
     elif event.request == "replace" and event.outcome is SendOutcome.UNKNOWN:
         _lose_replace(turn, order, event.cl_ord_id)
@@ -49,6 +51,13 @@ def send_failed(turn: Turn, event: SendFailed) -> None:
     else:
         refused = ExecType.CANCEL_REJECTED if event.request == "cancel" else ExecType.REPLACE_REJECTED
         tell(turn, order, msgspec.structs.replace(_own_word(turn, order, refused, event.text), cl_ord_id=event.cl_ord_id))
+
+
+def _refused_as_duplicate(turn: Turn, order: OrderState, event: SendFailed) -> None:
+    """The venue knows the id already: this very order, sent and unanswered before, or another one. It is asked which."""
+    order.is_duplicate = True
+    tell(turn, order, _own_word(turn, order, ExecType.SEND_UNKNOWN, event.text))
+    query(turn, order)
 
 
 def _lose_replace(turn: Turn, order: OrderState, replace_id: str) -> None:
@@ -104,6 +113,9 @@ def _impossible(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _late(turn: Turn, order: OrderState, report: Reported) -> None:
+    """Old news, unless the order is over by presumption only: then the venue is asked why it speaks of it."""
+    if order.is_presumed:
+        query(turn, order)
     if report.order_id and not order.order_id:
         order.order_id = report.order_id
         turn.touch_order(order)
@@ -125,7 +137,9 @@ def _accept(turn: Turn, order: OrderState, report: Reported) -> None:
 
 def _after_doubt(turn: Turn, order: OrderState) -> None:
     """An order we were not sure of works: one that somebody, or a halt, wanted gone meanwhile is canceled now."""
-    if order.cancel_asked_by:
+    if order.pending is not None:
+        watch_for_answer(turn)
+    elif order.cancel_asked_by:
         cancel(turn, order, by=order.cancel_asked_by)
 
 
@@ -188,10 +202,14 @@ def _resize(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _revived(turn: Turn, order: OrderState, report: Reported) -> None:
-    """A word of life about a rejected order: believed if the rejection was only our own conclusion."""
-    if orders.is_our_conclusion(order):
-        revive(turn, order)
-        _accept(turn, order, report)
+    """A word about an order that is over. By presumption: it may work, and the word says what became of it. Else it is old news."""
+    if not order.is_presumed:
+        return _late(turn, order, report)
+    orders.revive(order)
+    tell(turn, order, report)
+    if order.done is None:
+        _lives(turn, order)
+    return None
 
 
 def _fall_back(turn: Turn, order: OrderState, report: Reported) -> None:
@@ -219,13 +237,12 @@ def _lose(turn: Turn, order: OrderState, report: Reported) -> None:
 
 def _compare(turn: Turn, order: OrderState, report: Reported) -> None:
     """A snapshot books nothing itself; one that knows of more fills is a reason to ask for them."""
-    if report.cum_qty is not None and report.cum_qty > order.cum_qty:
+    if order.is_presumed or (report.cum_qty is not None and report.cum_qty > order.cum_qty):
         query(turn, order)
 
 
-def revive(turn: Turn, order: OrderState) -> None:
+def _lives(turn: Turn, order: OrderState) -> None:
     """An order we had given up lives. It is taken back with its reservation, alarmed, and canceled if it is an entry."""
-    orders.revive(order)
     turn.touch_order(order)
     turn.alarm(
         f"revived:{order.cl_ord_id}",
@@ -239,8 +256,10 @@ def revive(turn: Turn, order: OrderState) -> None:
     )
     reopen(turn, turn.state.brackets.get(order.bracket_id))
     if order.order_class is OrderClass.ENTRY:
-        order.is_accepted = True
         cancel(turn, order, by="the desk")
+    if order.is_unknown and query_timer(order) not in turn.state.timers:
+        query(turn, order)
+        turn.wake(query_timer(order), ms=backoff_ms(order))
 
 
 def _book(turn: Turn, order: OrderState, report: Reported) -> None:
@@ -250,9 +269,12 @@ def _book(turn: Turn, order: OrderState, report: Reported) -> None:
     if not _is_fill(report):
         _impossible(turn, order, report)
         return
-    if orders.is_our_conclusion(order):
-        revive(turn, order)
+    was_presumed = order.is_presumed
+    if was_presumed:
+        orders.revive(order)
     book_fill(turn, order, report, exec_id)
+    if was_presumed:
+        _lives(turn, order)
 
 
 def _bust(turn: Turn, order: OrderState, report: Reported) -> None:

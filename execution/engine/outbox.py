@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, SendReplace, Timing
-from execution.core.ports import Broker, NotSent, Refused
+from execution.core.ports import Broker, Duplicate, NotSent, Refused
 from execution.engine.clock import AccountClock, monotonic
 from execution.engine.leases import Held
 from risk.core.units import Scope
@@ -250,7 +250,7 @@ class Outbox:
         except NotSent as e:
             self._fail(cl_ord_id, SendOutcome.NOT_SENT, request, str(e))
         except Refused as e:
-            self._fail(cl_ord_id, SendOutcome.REFUSED, request, str(e))
+            self._fail(cl_ord_id, SendOutcome.REFUSED, request, str(e), is_duplicate=isinstance(e, Duplicate))
         except TimeoutError:
             self._fail(cl_ord_id, SendOutcome.UNKNOWN, request, f"no answer in {self._timeout_s:g} s")
         except Exception as e:  # the port's contract: whatever else escapes a send leaves its outcome unknown
@@ -260,8 +260,11 @@ class Outbox:
             )
             self._fail(cl_ord_id, SendOutcome.UNKNOWN, request, f"{type(e).__name__}: {e}")
 
-    def _fail(self, cl_ord_id: str, outcome: SendOutcome, request: str, text: str) -> None:
-        self._failed(SendFailed(at=self._clock.now(), cl_ord_id=cl_ord_id, outcome=outcome, request=request, text=text))
+    def _fail(self, cl_ord_id: str, outcome: SendOutcome, request: str, text: str, *, is_duplicate: bool = False) -> None:
+        failed = SendFailed(
+            at=self._clock.now(), cl_ord_id=cl_ord_id, outcome=outcome, request=request, text=text, is_duplicate=is_duplicate
+        )
+        self._failed(failed)
 
 
 def _lane(effect: SendNewOrder) -> Lane:

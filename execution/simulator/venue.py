@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from execution.core.messages import ExecType, Reported, SendReplace, VenueFill, VenueOrder
-from execution.core.ports import Refused
+from execution.core.ports import Duplicate, Refused
 from execution.simulator.facts import Busted, Changed, Fact, Filled, Hostile, Over, Taken
 from execution.simulator.virtual import Time, VirtualClock
 from risk.core.units import ONE, ZERO, Instrument, OrdType, Side, TimeInForce
@@ -95,7 +95,7 @@ class Venue:
     def new(self, cl_ord_id: str, asked: Approved, *, reject: bool = False) -> None:
         """Take a new order and let it meet the price. Raises Refused for what it will not take."""
         if cl_ord_id in self._by_id:
-            raise Refused("duplicate client order id")
+            raise Duplicate("duplicate client order id")
         if why := self._refusal(asked):
             raise Refused(why)
         order = Resting(

@@ -85,10 +85,10 @@ async def test_it_refuses_a_client_id_twice(venue: SimulatedBroker) -> None:
     told = Told(venue)
     await venue.submit("a1", order("2"))
     await told.of("a1", ExecType.TRADE)
-    with pytest.raises(Refused, match="duplicate"):
+    with pytest.raises(Duplicate, match="duplicate"):
         await venue.submit("a1", order("2"))
     await venue.submit("a2", limit("99.00"))
-    with pytest.raises(Refused, match="duplicate"):
+    with pytest.raises(Duplicate, match="duplicate"):
         await venue.submit("a2", limit("99.00"))
     assert await venue.positions() == {"BTCUSDT": D(2)}
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -157,18 +158,7 @@ def test_it_knows_three_outcomes_of_a_send(bench: Bench, outcome: SendOutcome) -
 
 
 def test_it_gives_a_fill_without_an_order_to_external(bench: Bench) -> None:
-    bench.take(
-        Reported(
-            at=bench.at,
-            cl_ord_id="foreign",
-            exec_type=X.TRADE,
-            exec_id="f1",
-            symbol=BTC,
-            side=Side.BUY,
-            last_qty=D(2),
-            last_px=D(100),
-        )
-    )
+    bench.take(foreign_fill(bench, "foreign"))
     assert bench.qty() == 0
     bench.wait(6)
     assert (bench.qty(), bench.desk.state.positions[BTC].bot) == (2, EXTERNAL)
@@ -177,10 +167,31 @@ def test_it_gives_a_fill_without_an_order_to_external(bench: Bench) -> None:
     assert not signal.is_approved
 
 
-def test_it_applies_a_parked_report_to_nobody_elses_order(bench: Bench) -> None:
+def test_it_parks_a_bounded_number_of_reports_and_loses_no_fill(bench: Bench) -> None:
     for n in range(1100):
-        bench.take(Reported(at=bench.at, cl_ord_id=f"u{n}", exec_type=X.NEW))
-    assert len(bench.desk.state.parked) == 1000
+        bench.take(foreign_fill(bench, f"u{n}", exec_id=f"f{n}"))
+    assert (len(bench.desk.state.parked), bench.qty()) == (1000, 200)
+    bench.wait(6)
+    assert (len(bench.desk.state.parked), bench.qty()) == (0, 2200)
+
+
+def test_it_undoes_a_foreign_fill_by_the_name_of_the_fill(bench: Bench) -> None:
+    bench.take(foreign_fill(bench, ""))
+    bench.wait(6)
+    bench.take(Reported(at=bench.at, cl_ord_id="", exec_type=X.TRADE_CANCEL, exec_id="b1", exec_ref_id="f1", symbol=BTC))
+    bench.wait(6)
+    assert bench.qty() == 0
+
+
+def test_it_tells_of_a_bust_of_a_fill_that_nobody_knows(bench: Bench) -> None:
+    bench.take(Reported(at=bench.at, cl_ord_id="gone", exec_type=X.TRADE_CANCEL, exec_id="b1", exec_ref_id="f1", symbol=BTC))
+    bench.wait(6)
+    assert (bench.qty(), bench.alarms()) == (0, ["bust"])
+
+
+def foreign_fill(bench: Bench, cl_ord_id: str, exec_id: str = "f1", **changes: Any) -> Reported:
+    fields: dict[str, Any] = {"symbol": BTC, "side": Side.BUY, "last_qty": D(2), "last_px": D(100), "order_id": f"v{cl_ord_id}"}
+    return Reported(at=bench.at, cl_ord_id=cl_ord_id, exec_type=X.TRADE, exec_id=exec_id, **(fields | changes))
 
 
 # --- a venue that says anything ----------------------------------------------------------------------------------------------

@@ -231,17 +231,92 @@ def test_it_does_not_take_over_another_order_under_our_id(bench: Bench) -> None:
     assert (entry.ord_status, bench.alarms()) == (OrdStatus.UNKNOWN, ["order"])
 
 
+def give_up(bench: Bench, entry: OrderState) -> None:
+    """The venue does not know it, twice, far enough apart."""
+    for _ in range(2):
+        bench.later(11)
+        bench.take(OrderFound(at=bench.at, cl_ord_id=entry.id_at_venue, asked_at=bench.at, order=None))
+
+
 @pytest.mark.parametrize("word", [X.NEW, X.TRADE])
 def test_it_revives_an_entry_thought_dead_and_cancels_it(bench: Bench, word: ExecType) -> None:
     entry = lose_answer(bench, ord_type=OrdType.LIMIT, price=D(100))
-    for seconds in (5, 20):
-        bench.at = NOON + timedelta(seconds=seconds)
-        bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=None))
-    assert entry.ord_status is OrdStatus.REJECTED
+    give_up(bench, entry)
+    assert (entry.ord_status, entry.leaves_qty) == (OrdStatus.REJECTED, 0)
     bench.report(entry, word, "4")
     assert (entry.ord_status, entry.leaves_qty > 0, bench.alarms()) == (OrdStatus.PENDING_CANCEL, True, ["revived"])
+    assert entry.leaves_qty * entry.reserve_px > 0, "its reservation is back"
     assert bench.canceled() == [entry.cl_ord_id]
     assert [len(kind) for kind in bench.legs()] == ([1, 1] if word is X.TRADE else [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("word", "after"), [(X.CANCELED, OrdStatus.CANCELED), (X.EXPIRED, OrdStatus.EXPIRED), (X.REJECTED, OrdStatus.REJECTED)]
+)
+def test_it_believes_the_venues_own_end_of_an_order_it_had_presumed_over(bench: Bench, word: ExecType, after: OrdStatus) -> None:
+    entry = lose_answer(bench)
+    give_up(bench, entry)
+    assert entry.is_presumed
+    bench.report(entry, word)
+    assert (entry.ord_status, entry.is_presumed, bench.alarms(), bench.canceled()) == (after, False, [], [])
+    bench.report(entry, X.NEW)
+    assert entry.ord_status is after, "a venue's last word stands"
+
+
+@pytest.mark.parametrize("word", [X.STATUS, X.CANCEL_REJECTED])
+def test_it_asks_about_an_order_presumed_over_that_the_venue_speaks_of(bench: Bench, word: ExecType) -> None:
+    entry = lose_answer(bench)
+    give_up(bench, entry)
+    bench.report(entry, word)
+    assert (entry.ord_status, [e.cl_ord_id for e in bench.all(QueryOrder)]) == (OrdStatus.REJECTED, [entry.cl_ord_id])
+    found = bench.shown(entry)
+    bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=found))
+    assert (entry.ord_status, bench.canceled()) == (OrdStatus.PENDING_CANCEL, [entry.cl_ord_id])
+
+
+def test_it_presumes_canceled_what_once_worked_and_is_known_no_more(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(99))
+    bench.ack(entry)
+    bench.fill(entry, "4")
+    give_up(bench, entry)
+    assert (entry.ord_status, entry.cum_qty, entry.is_presumed) == (OrdStatus.CANCELED, 4, True)
+    bench.report(entry, X.TRADE, "6")
+    assert (entry.ord_status, bench.qty()) == (OrdStatus.FILLED, 10)
+
+
+def test_it_goes_on_canceling_an_order_whose_own_answer_was_lost_meanwhile(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(99))
+    bench.command(CommandKind.CANCEL_ORDER, target=entry.cl_ord_id)
+    bench.take(SendFailed(at=bench.at, cl_ord_id=entry.cl_ord_id, outcome=SendOutcome.UNKNOWN))
+    bench.wait(20)
+    bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry)))
+    assert entry.ord_status is OrdStatus.PENDING_CANCEL
+    bench.wait(3.1)
+    assert bench.canceled() == [entry.cl_ord_id]
+
+
+# --- an id the venue knows already ---------------------------------------------------------------------------------------------
+
+
+def refuse_as_duplicate(bench: Bench, **changes: Any) -> OrderState:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(99), **changes)
+    refused = SendOutcome.REFUSED
+    bench.take(SendFailed(at=bench.at, cl_ord_id=entry.cl_ord_id, outcome=refused, text="duplicate", is_duplicate=True))
+    assert (entry.ord_status, [e.cl_ord_id for e in bench.all(QueryOrder)]) == (OrdStatus.UNKNOWN, [entry.cl_ord_id])
+    return entry
+
+
+def test_it_adopts_its_own_order_when_the_id_is_refused_as_a_duplicate(bench: Bench) -> None:
+    entry = refuse_as_duplicate(bench)
+    bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry)))
+    assert (entry.ord_status, bench.alarms()) == (OrdStatus.NEW, [])
+
+
+@pytest.mark.parametrize("other", [{"symbol": "ETHUSDT"}, {"side": Side.SELL}, {"order_qty": D(11)}])
+def test_it_never_adopts_anothers_order_under_its_id(bench: Bench, other: dict[str, Any]) -> None:
+    entry = refuse_as_duplicate(bench)
+    bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry, **other)))
+    assert (entry.ord_status, entry.ord_rej_reason, bench.alarms()) == (OrdStatus.REJECTED, "SEND_REFUSED", ["order"])
 
 
 def test_it_asks_about_what_nobody_answered(bench: Bench) -> None:
@@ -291,6 +366,16 @@ def test_it_asks_about_an_order_that_works_only_here(bench: Bench) -> None:
         OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=bench.shown(entry, ord_status="EXPIRED"))
     )
     assert entry.ord_status is OrdStatus.EXPIRED
+
+
+def test_it_takes_the_quantity_that_somebody_gave_an_order_at_the_venue(bench: Bench) -> None:
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(99))
+    bench.ack(entry)
+    bench.reconcile(orders=(bench.shown(entry, order_qty=D(8)),))
+    assert entry.order_qty == 10, "asked before its last change was heard"
+    bench.later(1)
+    bench.reconcile(orders=(bench.shown(entry, order_qty=D(8)),))
+    assert (entry.order_qty, entry.leaves_qty) == (8, 8)
 
 
 def test_it_tells_of_orders_that_are_not_ours(bench: Bench) -> None:
@@ -352,6 +437,19 @@ def test_it_forgets_orders_that_were_done_long_ago(bench: Bench, monkeypatch: py
     bench.later(3600)
     bench.reconcile()
     assert len(bench.desk.state.orders) == 3
+
+
+def test_it_forgets_the_ids_and_alarms_of_an_order_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("execution.core.recovery._KEPT_ORDERS", 0)
+    entry = bench.buy("1")
+    bench.report(entry, X.REJECTED)
+    bench.report(entry, X.NOT_SENT)
+    bench.report(entry, X.SEND_UNKNOWN)
+    bench.report(entry, X.NEVER_ARRIVED)
+    assert bench.alarms() == ["order"]
+    bench.later(3600)
+    bench.reconcile()
+    assert (bench.desk.state.orders, bench.alarms()) == ({}, [])
 
 
 def test_it_cannot_be_moved_by_a_report_of_an_evicted_order(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, Timing
-from execution.core.ports import NotSent, Refused
+from execution.core.ports import Duplicate, NotSent, Refused
 from execution.engine.clock import AccountClock, Clock
 from execution.engine.leases import Claim, Held
 from execution.engine.outbox import Budget, Outbox
@@ -172,6 +172,7 @@ async def test_it_lets_only_entries_grow_old(order_class: OrderClass, outcome: l
     [
         (NotSent("no socket"), SendOutcome.NOT_SENT),
         (Refused("insufficient funds"), SendOutcome.REFUSED),
+        (Duplicate("duplicate client order id"), SendOutcome.REFUSED),
         (ConnectionResetError("reset"), SendOutcome.UNKNOWN),
         (ValueError("unreadable answer"), SendOutcome.UNKNOWN),
     ],
@@ -183,6 +184,7 @@ async def test_it_names_the_outcome_of_a_send(error: Exception, outcome: SendOut
     await desk.box.finished()
     assert desk.outcomes == [("o1", "new", outcome)]
     assert str(error) in desk.failed[0].text
+    assert desk.failed[0].is_duplicate is isinstance(error, Duplicate)
 
 
 async def test_it_does_not_know_the_outcome_of_a_send_that_is_not_answered() -> None:
