@@ -18,8 +18,6 @@ LATER: Final = {
     "fix_order_states": "its reader is still to come",
     "positions_fills": "its reader is still to come",
     "positions_formulas": "its reader is still to come",
-    "risk_gates": "its reader is still to come",
-    "sizing": "its reader is still to come",
     "twap": "its reader is still to come",
 }
 HERE: Final = Path(__file__).parent
