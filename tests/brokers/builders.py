@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from execution.brokers.simulated import DatabaseStore, MemoryStore, SimulatedBroker
-from execution.core.messages import Bar, ExecType, Reported, SendCancel, Trade
+from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade
+from execution.core.ports import Broker
 from risk.core.units import AssetClass, Instrument, OrdType, Quote, Side, TimeInForce
 from risk.core.verdict import Approved, OrderClass
 
@@ -75,22 +76,51 @@ def cancel(cl_ord_id: str, *, side: Side = Side.BUY) -> SendCancel:
     return SendCancel(cl_ord_id=cl_ord_id, order_id="", symbol="BTCUSDT", side=side, order_class=OrderClass.ENTRY)
 
 
-def broker(store: MemoryStore | DatabaseStore | None = None, **options: Any) -> SimulatedBroker:
+def replace(
+    cl_ord_id: str, orig_cl_ord_id: str, *, qty: str = "1", price: str | None = None, stop_px: str | None = None
+) -> SendReplace:
+    """Change an order into these terms, which are whole: a limit order's price is told again."""
+    return SendReplace(
+        cl_ord_id=cl_ord_id,
+        orig_cl_ord_id=orig_cl_ord_id,
+        order_id="",
+        symbol="BTCUSDT",
+        order_qty=D(qty),
+        price=None if price is None else D(price),
+        stop_px=None if stop_px is None else D(stop_px),
+    )
+
+
+def broker(
+    store: MemoryStore | DatabaseStore | None = None,
+    *,
+    instrument: Instrument = BTC,
+    clock: Callable[[], datetime] = lambda: NOON,
+    **options: Any,
+) -> SimulatedBroker:
     """A venue without fees or latency, with 100,000 to spend, at noon."""
     return SimulatedBroker(
         store=store or MemoryStore(),
         options={**FREE, **options},
-        instruments={"BTCUSDT": BTC},
-        currency="USDT",
+        instruments={instrument.symbol: instrument},
+        currency=instrument.currency,
         starting_cash=D(100_000),
-        clock=lambda: NOON,
+        clock=clock,
     )
+
+
+async def opened(store: MemoryStore | DatabaseStore | None = None, **options: Any) -> SimulatedBroker:
+    """The venue, open, at 99.99 / 100.00."""
+    venue = broker(store, **options)
+    await venue.open()
+    venue.on_market(quote("99.99", "100.00"))
+    return venue
 
 
 class Told:
     """What a venue reported so far."""
 
-    def __init__(self, venue: SimulatedBroker) -> None:
+    def __init__(self, venue: Broker) -> None:
         self._stream: AsyncIterator[Reported] = venue.reports()
         self.reports: list[Reported] = []
 
