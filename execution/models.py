@@ -125,7 +125,8 @@ class BotInstrument(models.Model):
 class Signal(models.Model):
     """A non-HOLD Decision with the verdict of every gate. Identical denials in a row are one row with a count and the last time."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    # written all day: Signal, Order, Fill and Bracket have no index on the account alone, their others begin with it
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
     decision_id = models.CharField(max_length=120)
     at = models.DateTimeField()
     last_at = models.DateTimeField()
@@ -166,7 +167,7 @@ class Signal(models.Model):
 class Order(models.Model):
     """An order as the Desk knows it."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orders")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="orders", db_index=False)
     cl_ord_id = models.CharField(max_length=18)
     order_id = models.CharField(max_length=64, blank=True, default="")
     bot = models.CharField(max_length=40)
@@ -205,7 +206,6 @@ class Order(models.Model):
             models.Index(fields=["account", "symbol"], name="order_working", condition=Q(is_working=True)),
             models.Index(fields=["account", "-id"], name="order_newest"),
             models.Index(fields=["account", "bot", "-id"], name="order_of_bot"),
-            models.Index(fields=["account", "bracket_id"], name="order_of_bracket"),
         ]
 
     def __str__(self) -> str:
@@ -215,7 +215,7 @@ class Order(models.Model):
 class Fill(models.Model):
     """A booked fill. `transact_at` is the venue's time, `at` ours."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="fills")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="fills", db_index=False)
     exec_id = models.CharField(max_length=64)
     cl_ord_id = models.CharField(max_length=18)
     order_id = models.CharField(max_length=64, blank=True, default="")
@@ -246,7 +246,7 @@ class Fill(models.Model):
 class Bracket(models.Model):
     """An entry's protection. The legs are Orders with this bracket_id."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="brackets")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="brackets", db_index=False)
     bracket_id = models.CharField(max_length=18)
     bot = models.CharField(max_length=40)
     symbol = models.CharField(max_length=32)
