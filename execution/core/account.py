@@ -2,7 +2,8 @@
 
 Rules of this file.
 1. Equity is cash plus what is open, at marks. It is computed after every event that moved money or a mark, never refetched.
-2. A day begins at midnight UTC, at the first event after it or at its timer. Its baseline is the equity of that moment.
+2. A day begins at midnight UTC, at its timer or before the first event after it is counted: its baseline is the equity that stood
+   at midnight, so what the event brings, a late fill or a first mark after a night, belongs to the new day.
 3. Daily loss and drawdown trip at the limit and latch a REDUCE_ONLY halt on the account: brains may still reduce, nothing adds.
    A person clears it, and that re-sets the baseline it tripped on; the answer says so.
 """
@@ -63,9 +64,11 @@ def settle(turn: Turn) -> None:
     account, settings = turn.state.account, turn.state.settings
     if settings is None:
         return
+    if account.day_end_at is not None and turn.at >= account.day_end_at:
+        _begin_day(turn)
     before = account.equity
     account.equity = pnl.equity(account.cash, turn.state.positions.values(), settings.instruments)
-    if account.day_end_at is None or turn.at >= account.day_end_at:
+    if account.day_end_at is None:
         _begin_day(turn)
     account.peak_equity = max(account.peak_equity, account.equity)
     if account.equity != before:
