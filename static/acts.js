@@ -65,7 +65,10 @@ function told(form, html, status) {
     return;
   }
   for (const line of box.content.querySelectorAll(".said")) desk.show(line);
-  if (status < 400) form.closest("dialog")?.close();
+  const dialog = form.closest("dialog");
+  if (status < 400) dialog?.close();
+  // what it showed is out of date: it shows what is true now, and asks again
+  else if (status === 409 && dialog && form.elements.shown) fetched(form.getAttribute("action"), "dialog-body", () => desk.openDialog(dialog));
 }
 
 document.addEventListener("submit", (event) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from execution.core.messages import CommandKind
-from execution.models import Act, Alarm, Bracket, Command, Order, Signal
+from execution.models import Act, Alarm, Bracket, Command, Order, Signal, SymbolState
 from risk.models import Halt
 from tests.console import factories
 from tests.console.conftest import client_of
@@ -63,6 +64,7 @@ def acts(desk: DeskRows) -> dict[str, str]:
     code = desk.account.code
     leg = Order.objects.filter(purpose="TAKE_PROFIT").latest("pk")
     alarm = factories.alarm(desk.account)
+    SymbolState.objects.filter(symbol="BTCUSDT").update(breaker_tripped_at=desk.at)
     halt = Halt.objects.create(
         halt_id="halt-2", scope="BOT", scope_key="mr-eth", mode="HALTED", cause="MANUAL", by="maria", at=desk.at
     )
@@ -94,6 +96,8 @@ BODIES: dict[str, dict[str, str]] = {
     "halt": {"scope": "BOT", "bot_key": "ema-btc", "mode": "REDUCE_ONLY"},
     "halt-clear": {"reason": "looked at it"},
 }
+#: acts whose form says what it showed, and the page it is on; the others are asked under their own address
+SEALED = {"bot-start": "", "bots-resume": "", "halt-clear": "", "bot-resume": "/bots/", "breaker-reset": "/bots/ema-btc/"}
 #: pages that only ask before an act, and are closed to who may not act
 ASKING = {"bracket-cancel", "position-close", "bots-resume", "bot-start", "bot-stop", "bot-flatten", "kill", "halt", "halt-clear"}
 #: what risk may do without a trader's rights
@@ -102,6 +106,19 @@ SAFER = {"bot-pause", "kill", "halt", "halt-clear", "alarm-ack"}
 REFUSED = {"bot-resume"}
 #: not bound to one account: a stranger meets them empty rather than closed
 WIDE = {"desk", "tour", "signals", "orders", "brackets", "positions", "bots", "theme", "tour-dismiss"}
+
+
+def shown_at(browser: Client, address: str, *, page: str = "") -> str:
+    """What the form or button for this address seals, read from its page; empty where there is none."""
+    html = browser.get(page or address).content.decode()
+    found = re.search(rf'formaction="{address}" name="shown" value="([^"]+)"' if page else 'name="shown" value="([^"]+)"', html)
+    return found[1] if found else ""
+
+
+def body_of(browser: Client, name: str, address: str) -> dict[str, str]:
+    """Everything a person's browser would send."""
+    sealed = {"shown": shown_at(browser, address, page=SEALED[name])} if name in SEALED else {}
+    return {**KEY, **BODIES.get(name, {}), **sealed}
 
 
 def ask(browser: Client, address: str, **headers: str) -> HttpResponse:
@@ -161,7 +178,8 @@ def pages_once(desk: DeskRows) -> dict[str, str]:
 def test_it_lets_a_trader_act(desk: DeskRows, alice: User, headers: dict[str, str]) -> None:
     for name, address in acts(desk).items():
         Halt.objects.exclude(pk="halt-2").delete()
-        response = client_of(alice).post(address, {**KEY, **BODIES.get(name, {})}, headers=headers)
+        browser = client_of(alice)
+        response = browser.post(address, body_of(browser, name, address), headers=headers)
         if not headers:
             assert response.status_code == 302, name
         else:
@@ -179,7 +197,8 @@ def test_it_lets_a_trader_act(desk: DeskRows, alice: User, headers: dict[str, st
 
 def test_it_lets_risk_do_what_is_safer(desk: DeskRows, bob: User) -> None:
     for name, address in acts(desk).items():
-        response = client_of(bob).post(address, {**KEY, **BODIES.get(name, {})}, headers=HTMX)
+        browser = client_of(bob)
+        response = browser.post(address, body_of(browser, name, address), headers=HTMX)
         assert response.status_code == (200 if name in SAFER else 403), (name, response.content.decode())
 
 
@@ -324,7 +343,7 @@ def test_it_clears_with_reason_and_phrase(desk: DeskRows, alice: User, bob: User
     factories.kill(desk.account)
     Halt.objects.update(at=desk.at.replace(year=desk.at.year - 1))
     address = reverse("console:halt-clear", args=[Halt.objects.get().pk])
-    body = {"key": "c", "reason": "looked", "phrase": "clear firm"}
+    body = {"key": "c", "reason": "looked", "phrase": "clear firm", "shown": shown_at(client_of(bob), address)}
     assert client_of(alice).post(address, body, headers=HTMX).status_code == 409
     assert client_of(bob).post(address, {**body, "key": "d", "phrase": "clear"}, headers=HTMX).status_code == 409
     assert client_of(bob).post(address, {**body, "key": "e", "reason": ""}, headers=HTMX).status_code == 400
@@ -344,7 +363,8 @@ def test_it_keeps_the_reason_of_every_act(desk: DeskRows, alice: User) -> None:
     addresses = acts(desk)
     for name, address in addresses.items():
         Halt.objects.exclude(pk="halt-2").delete()
-        client_of(alice).post(address, {**KEY, **BODIES.get(name, {}), "reason": f"why {name}"}, headers=HTMX)
+        browser = client_of(alice)
+        browser.post(address, {**body_of(browser, name, address), "reason": f"why {name}"}, headers=HTMX)
     wanted = {f"why {name}" for name in addresses if name not in {"alarm-ack", "bots-resume", *REFUSED}}
     assert set(Act.objects.values_list("reason", flat=True)) == wanted
 

@@ -13,12 +13,13 @@ from django.utils.safestring import SafeString, mark_safe
 from execution.core.brackets import BracketStatus
 from execution.core.messages import SignalKind
 from execution.core.orders import OrdStatus, Purpose
-from execution.models import Bot, Bracket, Order, Position, Signal
+from execution.models import Bot, Bracket, Order, Position, Signal, SymbolState
 from execution.selectors import Overview, is_resting, is_stuck
 from risk.core.units import ZERO, OrdType
 from tradingdesk.console import strip
 from tradingdesk.console.access import Rights
 from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, signed, span, words
+from tradingdesk.console.seen import Facts, breaker_facts, paused_facts, seal
 
 Html = SafeString | str
 
@@ -71,8 +72,11 @@ def chip(text: str, css: str = "", title: str = "") -> SafeString:
     return format_html('<span class="chip {}">{}</span>', css, text)
 
 
-def post_button(label: str, href: str, css: str = "") -> SafeString:
-    """A button that acts at once. It belongs to the page's one form (csrf token and idempotency key)."""
+def post_button(label: str, href: str, css: str = "", *, facts: Facts | None = None) -> SafeString:
+    """A button that acts at once. It belongs to the page's one form (csrf token and idempotency key); `facts` are sealed into it."""
+    if facts is not None:
+        button = '<button type="submit" form="act" formaction="{}" name="shown" value="{}" class="btn {}">{}</button>'
+        return format_html(button, href, seal(facts), css, label)
     return format_html('<button type="submit" form="act" formaction="{}" class="btn {}">{}</button>', href, css, label)
 
 
@@ -218,7 +222,8 @@ def bot_acts(bot: Bot, context: Context) -> Html:
     is_allowed = rights.may_kill if label == "Pause" else rights.may_trade or (label == "Clear…" and rights.may_clear)
     first: Html = ""
     if is_allowed:
-        first = dialog_link(label, href) if is_dialog else post_button(label, href)
+        facts = paused_facts(context.look, [bot]) if label == "Resume" else None
+        first = dialog_link(label, href) if is_dialog else post_button(label, href, facts=facts)
     if not rights.may_kill:
         return first
     return format_html("{}{}", first, bot_menu(bot, context))
@@ -472,3 +477,12 @@ def notional(position: Position) -> Decimal:
     price: Decimal = position.mark if position.mark is not None else position.avg_px or ZERO
     worth: Decimal = abs(position.qty) * price * position.contract_value
     return worth
+
+
+def breaker_button(state: SymbolState, context: Context) -> Html:
+    """Resets a breaker that tripped."""
+    if not state.breaker_tripped_at or not context.rights.may_trade:
+        return ""
+    account = context.look.accounts_by_id[state.account_id].code
+    href = reverse("console:breaker-reset", args=[account, state.symbol])
+    return post_button("Reset", href, facts=breaker_facts(state, state.symbol))

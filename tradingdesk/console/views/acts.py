@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from execution import services
 from execution.core.messages import CommandStatus, KillChoice, StopMode
-from execution.models import Act, Alarm, Bracket, Command, Position
+from execution.models import Account, Act, Alarm, Bot, Bracket, Command, Position, SymbolState
 from execution.selectors import Overview
 from execution.services import ActRefused
 from risk.core.units import Scope, ScopeKind
@@ -29,6 +29,7 @@ from tradingdesk.console import access, strip
 from tradingdesk.console.figures import figure
 from tradingdesk.console.forms import ClearForm, HaltForm, KillForm, StopForm
 from tradingdesk.console.page import look_of, page
+from tradingdesk.console.seen import Facts, bot_facts, breaker_facts, clear_facts, outdated, paused_facts, seal
 from tradingdesk.console.views.lists import drawer
 
 _KEY_MAX: Final = 64
@@ -58,21 +59,34 @@ def back(request: HttpRequest) -> str:
     return address if address and is_ours else reverse("console:desk")
 
 
-def said(request: HttpRequest, text: str, *, level: str = "done", status: int = 200) -> HttpResponse:
-    """The answer to an act: a line on the page, or a message after the redirect."""
+def said(request: HttpRequest, text: str, *, level: str = "done", status: int = 200, to: str = "") -> HttpResponse:
+    """The answer to an act: a line on the page, or a message after the redirect to where it was made, or `to`."""
     if is_htmx(request):
         return render(request, "console/said.html", {"text": text, "level": level}, status=status)
     (messages.error if level == "refused" else messages.success)(request, text)
-    return redirect(back(request))
+    return redirect(to or back(request))
 
 
-def act(request: HttpRequest, make: Callable[[], object], text: str) -> HttpResponse:
-    """Make an act and say so, or say why it is refused."""
+def act(
+    request: HttpRequest, make: Callable[[], object], text: str, *, facts: Facts | None = None, again: str = ""
+) -> HttpResponse:
+    """Make an act and say so, or say why it is refused.
+
+    With `facts` the form must have shown them as they are now; `again` is the page that asks anew when it did not.
+    """
+    if facts is not None and (problem := outdated(request.POST.get("shown", ""), facts)) and not _is_retry(request):
+        return said(request, problem, level="refused", status=409, to=again)
     try:
         make()
     except ActRefused as e:
         return said(request, str(e), level="refused", status=409)
     return said(request, text)
+
+
+def _is_retry(request: HttpRequest) -> bool:
+    """True for a form whose act was made: what changed since may be its own doing."""
+    key = asked(request)["idempotency_key"]
+    return bool(key) and Act.objects.filter(idempotency_key=key).exists()
 
 
 # --- orders, brackets, positions ---------------------------------------------------------------------------------------
@@ -144,13 +158,15 @@ def close_told(row: Position, lot: Decimal | None) -> str:
 @require_http_methods(["GET", "POST"])
 def bot_start(request: HttpRequest, code: str) -> HttpResponse:
     bot = access.bot_for(request, code, may_trade=True)
+    facts = bot_facts(look_of(request), bot)
     if request.method == "POST":
-        return act(request, lambda: services.bot_start(bot=bot, **asked(request)), f"{code} starts: it warms up on history first.")
+        text = f"{code} starts: it warms up on history first."
+        return act(request, lambda: services.bot_start(bot=bot, **asked(request)), text, facts=facts, again=request.path)
     told = [
         f"{bot.brain.replace('_', ' ')} on {bot.account.name}, {bot.account.environment}.",
         "It warms up on history, then decides.",
     ]
-    return confirm(request, f"Start {code}?", told, f"Start {code} on {bot.account.environment}")
+    return confirm(request, f"Start {code}?", told, f"Start {code} on {bot.account.environment}", facts=facts)
 
 
 @require_POST
@@ -163,7 +179,8 @@ def bot_pause(request: HttpRequest, code: str) -> HttpResponse:
 @require_POST
 def bot_resume(request: HttpRequest, code: str) -> HttpResponse:
     bot = access.bot_for(request, code, may_trade=True)
-    return act(request, lambda: services.bot_resume(bot=bot, **asked(request)), f"{code} resumes.")
+    facts = paused_facts(look_of(request), [bot])
+    return act(request, lambda: services.bot_resume(bot=bot, **asked(request)), f"{code} resumes.", facts=facts)
 
 
 @require_http_methods(["GET", "POST"])
@@ -177,6 +194,7 @@ def bots_resume(request: HttpRequest) -> HttpResponse:
         if (state := look.effective(bot)).name == "PAUSED" and state.halt and state.halt.scope == ScopeKind.BOT
     ]
     names = ", ".join(bot.code for bot in paused)
+    facts = paused_facts(look, paused)
     if request.method == "POST":
 
         def make() -> None:
@@ -184,10 +202,9 @@ def bots_resume(request: HttpRequest) -> HttpResponse:
             for bot in paused:
                 services.bot_resume(bot=bot, **{**base, "idempotency_key": f"{base['idempotency_key'][:40]}:{bot.pk}"})
 
-        return act(request, make, f"Resumed {len(paused)}: {names}.")
-    return confirm(
-        request, f"Start the {len(paused)} that ran before?", [names or "No bot is paused."], f"Start {len(paused)} bots"
-    )
+        return act(request, make, f"Resumed {len(paused)}: {names}.", facts=facts, again=request.path)
+    told = [names or "No bot is paused."]
+    return confirm(request, f"Start the {len(paused)} that ran before?", told, f"Start {len(paused)} bots", facts=facts)
 
 
 @require_http_methods(["GET", "POST"])
@@ -236,7 +253,8 @@ def bot_flatten(request: HttpRequest, code: str) -> HttpResponse:
 def breaker_reset(request: HttpRequest, code: str, symbol: str) -> HttpResponse:
     account = access.account_for(request, code, may_trade=True)
     text = f"Reset of the breaker of {symbol} asked."
-    return act(request, lambda: services.breaker_reset(account=account, symbol=symbol, **asked(request)), text)
+    facts = breaker_facts(SymbolState.objects.filter(account=account, symbol=symbol).first(), symbol)
+    return act(request, lambda: services.breaker_reset(account=account, symbol=symbol, **asked(request)), text, facts=facts)
 
 
 # --- kill, halt, clear -------------------------------------------------------------------------------------------------
@@ -356,9 +374,8 @@ def halt_clear(request: HttpRequest, halt_id: str) -> HttpResponse:
         make = lambda: services.halt_clear(  # noqa: E731
             halt=row, phrase=form.cleaned_data["phrase"], at=timezone.now(), may_clear_latches=rights.may_clear, **asked(request)
         )
-        return act(
-            request, make, f"Cleared: {strip.scope_words(row.scope, row.scope_key)}. Nothing started by itself; bots are paused."
-        )
+        text = f"Cleared: {strip.scope_words(row.scope, row.scope_key)}. Nothing started by itself; bots are paused."
+        return act(request, make, text, facts=clear_shown(request, row), again=request.path)
     return page(request, drawer(request, "console/clear.html"), look=look_of(request), **clear_page(request, row))
 
 
@@ -376,7 +393,8 @@ def halt_for(request: HttpRequest, halt_id: str) -> Halt:
 def clear_page(request: HttpRequest, row: Halt) -> dict[str, Any]:
     look = look_of(request)
     ready_at = row.at + services.clear_hold(row)
-    bots = [bot for bot in look.bots if row.pk in {h.pk for h in look.halts_over(bot)}]
+    bots = bots_coming_back(look, row)
+    unverified = [line.told for line in strip.kill_lines(look) if line.halt.pk == row.pk and not line.is_verified]
     return {
         "halt": row,
         "scope_words": strip.scope_words(row.scope, row.scope_key),
@@ -385,9 +403,27 @@ def clear_page(request: HttpRequest, row: Halt) -> dict[str, Any]:
         "phrase": services.clear_phrase(row),
         "ready_at": ready_at,
         "is_ready": look.at >= ready_at,
-        "bots": [bot.code for bot in bots if bot.should_run],
-        "baselines": [(a, look.states.get(a.pk)) for a in look.accounts],
+        "bots": [bot.code for bot in bots],
+        "baselines": [(a, state) for a in accounts_under(look, row) if (state := look.states.get(a.pk))],
+        "unverified": unverified,
+        "shown": seal(clear_facts(look, row, bots)),
     }
+
+
+def clear_shown(request: HttpRequest, row: Halt) -> Facts:
+    look = look_of(request)
+    return clear_facts(look, row, bots_coming_back(look, row))
+
+
+def bots_coming_back(look: Overview, row: Halt) -> list[Bot]:
+    """The bots under this halt that were to run: they come back paused."""
+    return [bot for bot in look.bots if bot.should_run and row.pk in {halt.pk for halt in look.halts_over(bot)}]
+
+
+def accounts_under(look: Overview, row: Halt) -> list[Account]:
+    """The accounts whose baselines matter to who clears this halt."""
+    under = {bot.account_id for bot in look.bots if row.pk in {halt.pk for halt in look.halts_over(bot)}}
+    return [a for a in look.accounts if row.scope == ScopeKind.FIRM or a.pk in under or row.scope_key == a.code]
 
 
 @require_POST
@@ -411,8 +447,9 @@ def confirm(
     is_dangerous: bool = False,
     choices: list[tuple[str, str]] | None = None,
     name: str = "",
+    facts: Facts | None = None,
 ) -> HttpResponse:
-    """A question with its consequences in words; the button repeats the verb, No has the focus."""
+    """A question with its consequences in words; the button repeats the verb, No has the focus. `facts` are sealed into the form."""
     return page(
         request,
         drawer(request, "console/confirm.html"),
@@ -424,4 +461,5 @@ def confirm(
         choices=choices or [],
         choice_name=name,
         form_action=request.path,
+        shown=seal(facts) if facts is not None else "",
     )

@@ -13,7 +13,7 @@ from execution import selectors
 from execution.models import Bar, Bot, Fill, Signal
 from execution.selectors import Overview
 from tradingdesk.console import access, explain, strip
-from tradingdesk.console.cells import Context
+from tradingdesk.console.cells import Context, breaker_button
 from tradingdesk.console.columns import BRACKETS, FLEET, ORDERS, SIGNALS, heads
 from tradingdesk.console.page import fleet_html, fleet_told, look_of, page, rows_html
 
@@ -51,6 +51,8 @@ def bot(request: HttpRequest, code: str) -> HttpResponse:
     instrument = look.instruments.get(chosen or "")
     account = [row.account_id]
     effective = look.effective(mine)
+    context = Context(look, rights)
+    states = [state for s in symbols if (state := look.prices.get((row.account_id, s)))]
     return page(
         request,
         "console/bot.html",
@@ -63,10 +65,10 @@ def bot(request: HttpRequest, code: str) -> HttpResponse:
         effective=effective,
         state_chip=strip.bot_state(effective),
         state_told=strip.state_told(effective),
-        shown={column.name: column.cell(mine, Context(look, rights)) for column in FLEET.columns},
+        shown={column.name: column.cell(mine, context) for column in FLEET.columns},
         symbols=symbols,
         symbol=chosen,
-        risk_states=[state for s in symbols if (state := look.prices.get((row.account_id, s)))],
+        risk_states=[(state, breaker_button(state, context)) for state in states],
         settings=explain.settings_told(row, instrument, user) if instrument else [],
         log=selectors.bot_log_newest(mine),
         orders=ORDERS,
