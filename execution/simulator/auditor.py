@@ -1,20 +1,89 @@
 """The auditor: a second, simpler opinion of what happened, made of facts alone. It shares no code with a Desk.
 
-Each promise is a method that reads one kind of fact; the first that is broken ends the history.
+Rules of this file.
+1. A promise is a method that reads one kind of fact. The first that is broken ends the history.
+2. What is owed in time is owed by an engine that can act: alive, with its lease, its line and its database. Time counts from the
+   last of: when it was owed, when the engine could act again, and the last unfriendly act that concerns it.
+3. What the desk says is compared with what is true; what it says is never taken for true.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from execution.core.messages import DeskSettings, Publish, SendCancel, SendNewOrder, SendReplace
-from execution.simulator.facts import Began, Committed, Fact, Filled, Rested
-from risk.core.units import ZERO
-from risk.core.verdict import Approved
+from execution.core.messages import (
+    AnswerCommand,
+    Commanded,
+    CommandKind,
+    CommandSpec,
+    CommandStatus,
+    Decided,
+    DeskSettings,
+    KillChoice,
+    Publish,
+    RaiseAlarm,
+    Reconciled,
+    SendCancel,
+    SendNewOrder,
+    SendReplace,
+)
+from execution.simulator.books import DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers, total
+from execution.simulator.facts import (
+    Asked,
+    Began,
+    Busted,
+    Changed,
+    Cleared,
+    Committed,
+    Died,
+    Edited,
+    Fact,
+    Filled,
+    Hostile,
+    Over,
+    Owned,
+    Rested,
+    Rose,
+    Taken,
+    Told,
+    Troubled,
+    Unable,
+)
+from risk.core.book import Halt
+from risk.core.settings import RiskSettings
+from risk.core.units import ZERO, Quote, ScopeKind
+from risk.core.verdict import Approved, Capability, OrderClass
+
+_LONG_AGO: Final = float("-inf")
+#: commands that restrict or take away: nothing may hold them up
+_SAFETY: Final = frozenset({CommandKind.HALT, CommandKind.KILL, CommandKind.PAUSE})
+_ALARMS: Final = frozenset({"naked", "nostop", "overshoot", "foreign", "discrepancy"})
+#: how exactly money must agree
+_CENT: Final = Decimal("0.000001")
+
+JOURNAL_FIRST: Final = "nothing reaches a venue that a restart would not know about"
+ONCE: Final = "nothing is sent twice"
+FENCED: Final = "an engine that lost its account sends nothing"
+HALTED: Final = "a halt admits no new risk once it is in force"
+LIMITS: Final = "no limit is exceeded"
+FAIL_CLOSED: Final = "without a usable price, limit or state there is no new risk"
+NOT_BLOCKED: Final = "what protects or reduces is never held up"
+KILLED: Final = "a kill is finished when the venue says so"
+PROTECTED: Final = "a position without a live stop is an alarm, and is protected or closed"
+NOT_THROUGH_ZERO: Final = "nothing that only closes takes a position through zero"
+EXPLAINED: Final = "every decision explains itself"
+DENIED: Final = "a denied decision sends nothing"
+NOTHING_LOST: Final = "no fill is lost, and none is booked twice"
+AGREED: Final = "in peace the desk and the venue agree about every order"
+SURVIVES: Final = "a halt stands until a person clears it"
+ANSWERED: Final = "every command is answered"
+ALIVE: Final = "an engine never fails by itself"
+REPLAYED: Final = "replaying the journal gives the same state"
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -33,56 +102,442 @@ class Auditor:
 
     def __init__(self, settings: DeskSettings) -> None:
         self.broken: Broken | None = None
+        self.venue = VenueBooks()
+        self.desk = DeskBooks(settings)
+        self.checks: Counter[str] = Counter()
+        timing = settings.timing
+        #: until a row that people wrote is in force
+        self._notice_s = (timing.poll_ms + timing.send_age_ms_max) / 1000 + 0.5
+        #: until every doubt about an order is over
+        self._doubt_s = (4 * timing.unknown_settle_ms + 2 * timing.send_timeout_ms + timing.reconcile_ms) / 1000 + 5
+        self._send_timeout_s = timing.send_timeout_ms / 1000
         self._t = 0.0
-        self._positions: dict[str, Decimal] = {}
-        self._claimed: dict[str, Decimal] = {}
-        self._submitted: set[str] = set()
-        self._effects: dict[str, int] = {}
+        self._token = 0
+        self._is_ready = False
+        self._able_since = 0.0
+        self._hostile: dict[str, float] = {}
+        self._hostile_t = _LONG_AGO
+        self._unable_until = 0.0
+        self._lease_until = 0.0
+        self._submitted: dict[str, Approved] = {}
+        self._effects: Counter[tuple[str, str]] = Counter()
+        self._cancels_begun: dict[str, float] = {}
+        self._entries_of: dict[str, str] = {}
+        self._approved: set[str] = set()
+        self._quotes: dict[str, Quote] = {}
+        self._rows: dict[str, tuple[Halt, float]] = {}
+        self._asked: dict[str, tuple[CommandSpec, float]] = {}
+        self._answers: dict[str, CommandStatus] = {}
+        self._bare_since: dict[str, float] = {}
+        self._waived: set[str] = set()
+        self._alarmed: dict[str, float] = {}
+        self._odd: set[str] = set()
         self._reads: dict[type[Fact], tuple[Callable[[Any], None], ...]] = {
-            Began: (self._had_an_entry, self._was_not_sent_before),
-            Committed: (self._remember,),
-            Filled: (self._moved,),
-            Rested: (self._lost_no_fill,),
+            Taken: (self.venue.taken, self._look),
+            Changed: (self.venue.changed, self._look),
+            Filled: (self._kept_to_its_side, self.venue.filled, self._look),
+            Busted: (self.venue.busted, self._look),
+            Over: (self.venue.over, self._look),
+            Hostile: (self._unfriendly,),
+            Unable: (self._unable,),
+            Owned: (self._owned,),
+            Died: (self._gone,),
+            Began: (self._was_committed, self._was_not_sent_before, self._was_fenced, self._was_allowed, self._note_cancel),
+            Told: (self._remember_quote, self._on_time),
+            Committed: (self._committed,),
+            Asked: (self._remember_command,),
+            Cleared: (self._halt_ended,),
+            Edited: (lambda fact: self.desk.edited(fact.settings),),
+            Troubled: (lambda fact: self.breach(ALIVE, f"{fact.key}: {fact.cause}"),),
+            Rested: (self._at_rest,),
+            Rose: (),
         }
 
     def note(self, fact: Fact) -> None:
         self._t = fact.t
-        for read in self._reads.get(type(fact), ()):
+        for read in self._reads[type(fact)]:
             read(fact)
 
     def breach(self, promise: str, how: str) -> None:
         if self.broken is None:
             self.broken = Broken(promise, how, self._t)
 
-    # --- books -----------------------------------------------------------------------------------------------------------
+    def _holds(self, is_so: bool, promise: str, how: str) -> None:
+        self.checks[promise] += 1
+        if not is_so:
+            self.breach(promise, how)
 
-    def _moved(self, fill: Filled) -> None:
-        self._positions[fill.symbol] = self._positions.get(fill.symbol, ZERO) + fill.side.sign * fill.qty
+    # --- who can act ---------------------------------------------------------------------------------------------------
 
-    def _remember(self, commit: Committed) -> None:
+    def _unfriendly(self, fact: Hostile) -> None:
+        if fact.symbol:
+            self._hostile[fact.symbol] = fact.t
+        else:
+            self._hostile_t = fact.t
+        if fact.what in ("foreign fill", "overfill", "bust", "correction"):
+            self._odd.add(fact.symbol)
+
+    def _unable(self, fact: Unable) -> None:
+        self._unable_until = max(self._unable_until, fact.until)
+
+    def _owned(self, fact: Owned) -> None:
+        self._lease_until = fact.until
+
+    def _gone(self, fact: Died) -> None:
+        if fact.was_owner:
+            self._is_ready = False
+
+    def _overdue(self, since: float, bound_s: float, symbol: str = "") -> bool:
+        """Whether something owed since then is late, for an engine that could act."""
+        if not self._is_ready:
+            return False
+        hostile_t = max(self._hostile_t, self._hostile.get(symbol, _LONG_AGO) if symbol else _LONG_AGO)
+        return self._t - max(since, self._able_since, self._unable_until, hostile_t) > bound_s
+
+    # --- commits -------------------------------------------------------------------------------------------------------
+
+    def _committed(self, commit: Committed) -> None:
+        if commit.token > self._token:
+            self._token, self._is_ready = commit.token, False
         for effect in commit.effects:
             match effect:
-                case SendNewOrder() | SendReplace() | SendCancel():
-                    self._effects[effect.cl_ord_id] = self._effects.get(effect.cl_ord_id, 0) + 1
-                case Publish(kind="position"):
-                    self._claimed[effect.key] = Decimal(msgspec.msgpack.decode(effect.body)["qty"])
+                case SendNewOrder():
+                    self._effects["new", effect.cl_ord_id] += 1
+                    self._within_limits(effect, commit)
+                case SendCancel():
+                    self._effects["cancel", effect.cl_ord_id] += 1
+                case SendReplace():
+                    self._effects["replace", effect.cl_ord_id] += 1
+                case Publish():
+                    self._published(effect, commit)
+                case AnswerCommand():
+                    self._answered(effect, commit)
+                case RaiseAlarm() if effect.key.partition(":")[0] in _ALARMS:
+                    self._alarmed[effect.symbol] = self._t
                 case _:
                     pass
 
-    # --- promises --------------------------------------------------------------------------------------------------------
+    def _published(self, effect: Publish, commit: Committed) -> None:
+        row = self.desk.publish(effect)
+        match effect.kind:
+            case "signal":
+                self._explained(row, commit)
+            case "order":
+                self._one_order_a_decision(row)
+            case "account":
+                links = row.links_down
+                is_ready = row.is_reconciled and "ORDERS" not in links and "LEASE" not in links
+                if is_ready and not self._is_ready:
+                    self._able_since = self._t
+                self._is_ready = is_ready
+            case "halt_cleared":
+                self._cleared_by_a_person(row, commit)
 
-    def _had_an_entry(self, began: Began) -> None:
-        if began.cl_ord_id not in self._effects:
-            self.breach("nothing reaches a venue that a restart would not know about", f"{began.cl_ord_id} was not committed")
+    def _cleared_by_a_person(self, halt: Halt, commit: Committed) -> None:
+        event = commit.event
+        kind = event.command.kind if isinstance(event, Commanded) else None
+        is_asked = kind in (CommandKind.CLEAR, CommandKind.RESUME, CommandKind.START)
+        self._holds(is_asked, SURVIVES, f"{halt.halt_id} at {halt.scope} ended by {type(event).__name__}")
+        self._rows.pop(halt.halt_id, None)
+
+    def _explained(self, row: SignalRow, commit: Committed) -> None:
+        self._holds(bool(row.checks), EXPLAINED, f"{row.decision_id} names no check")
+        if row.reason is not None:
+            self._holds(bool(row.text), EXPLAINED, f"{row.decision_id} was denied with {row.reason} and no sentence")
+            is_silent = commit.event is None and len(commit.effects) == 1
+            self._holds(is_silent, DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects")
+        else:
+            self._holds(row.decision_id not in self._approved, ONCE, f"{row.decision_id} was approved twice")
+            self._approved.add(row.decision_id)
+
+    def _one_order_a_decision(self, row: OrderRow) -> None:
+        if row.decision_id and row.order_class == "ENTRY":
+            first = self._entries_of.setdefault(row.decision_id, row.cl_ord_id)
+            self._holds(first == row.cl_ord_id, ONCE, f"{row.decision_id} became {first} and {row.cl_ord_id}")
+
+    # --- requests --------------------------------------------------------------------------------------------------------
+
+    def _was_committed(self, began: Began) -> None:
+        kind = "new" if isinstance(began.request, Approved) else "cancel" if isinstance(began.request, SendCancel) else "replace"
+        if kind == "cancel" and self._is_emergency(began):
+            return
+        self._holds(self._effects[kind, began.cl_ord_id] > 0, JOURNAL_FIRST, f"the {kind} {began.cl_ord_id} was not committed")
+
+    def _is_emergency(self, began: Began) -> bool:
+        """With its journal lost an engine may take entries away all the same."""
+        request = began.request
+        return self._t <= self._unable_until and isinstance(request, SendCancel) and request.order_class is OrderClass.ENTRY
 
     def _was_not_sent_before(self, began: Began) -> None:
         if isinstance(began.request, Approved):
-            if began.cl_ord_id in self._submitted:
-                self.breach("nothing is sent twice", f"{began.cl_ord_id} left a second time")
-            self._submitted.add(began.cl_ord_id)
+            self._holds(began.cl_ord_id not in self._submitted, ONCE, f"{began.cl_ord_id} left a second time")
+            self._submitted[began.cl_ord_id] = began.request
 
-    def _lost_no_fill(self, _: Rested) -> None:
-        for symbol in sorted({*self._positions, *self._claimed}):
-            theirs, ours = self._positions.get(symbol, ZERO), self._claimed.get(symbol, ZERO)
-            if theirs != ours:
-                self.breach("no fill is lost", f"the venue holds {theirs} {symbol}, the desk {ours}")
+    def _was_fenced(self, began: Began) -> None:
+        how = f"{began.cl_ord_id} left with {began.lease_left_s:.3f} s of the lease left, and a request may take {self._send_timeout_s} s"
+        self._holds(began.lease_left_s >= self._send_timeout_s - 1e-9, FENCED, how)
+
+    def _was_allowed(self, began: Began) -> None:
+        asked = began.request
+        if not isinstance(asked, Approved) or asked.order_class is not OrderClass.ENTRY:
+            return
+        for halt in self.desk.halts.values():
+            if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
+                self._holds(False, HALTED, f"the entry {began.cl_ord_id} left under the halt {halt.halt_id} at {halt.scope}")
+        for halt, since in self._rows.values():
+            if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
+                how = f"the entry {began.cl_ord_id} left {self._t - since:.3f} s after {halt.halt_id} at {halt.scope} was committed"
+                self._holds(self._t - since <= self._notice_s, HALTED, how)
+
+    def _note_cancel(self, began: Began) -> None:
+        if isinstance(began.request, SendCancel):
+            self._cancels_begun[began.cl_ord_id] = self._t
+
+    # --- limits ----------------------------------------------------------------------------------------------------------
+
+    def _within_limits(self, effect: SendNewOrder, commit: Committed) -> None:
+        """Recomputed from what the desk knew: the settings it says it has, its own rows before this order, and the last price."""
+        asked = effect.approved
+        if asked.order_class is not OrderClass.ENTRY:
+            return
+        self._priced(asked, commit)
+        settings = self.desk.settings
+        bot = settings.bots[asked.bot]
+        profile = settings.profiles[bot.profile]
+        base, limits = profile.base, settings.limits
+        value = self.desk.value(asked.symbol)
+        quote = self._quotes[asked.symbol]
+        price = asked.price or asked.stop_px or quote.reference(asked.side)
+        self._most("order_qty_max", asked.order_qty, base.order_qty_max)
+        self._most("order_notional_max", asked.order_qty * price * value, base.order_notional_max)
+        mine = [row for row in self.desk.entries() if row.cl_ord_id != effect.cl_ord_id]
+        in_flight = sum(row.bot == asked.bot and row.symbol == asked.symbol for row in mine)
+        self._most("entries_in_flight_max", in_flight + 1, base.entries_in_flight_max)
+        held = {symbol for symbol, row in self.desk.positions.items() if row.qty}
+        symbols = held | {row.symbol for row in mine} | {asked.symbol}
+        self._most("positions_max", len(symbols), limits.positions_max)
+        self._holds(asked.symbol in bot.symbols, LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
+        if limits.gross_exposure_pct is not None:
+            gross = self._gross(mine, asked, price)
+            self._most("gross_exposure_pct", gross, self.desk.account.equity * limits.gross_exposure_pct / 100 * Decimal("1.03"))
+
+    def _gross(self, mine: list[OrderRow], asked: Approved, price: Decimal) -> Decimal:
+        """The worse of all buys and all sells filled, symbol by symbol, at the last price."""
+        buys: dict[str, Decimal] = defaultdict(Decimal)
+        sells: dict[str, Decimal] = defaultdict(Decimal)
+        for row in mine:
+            (buys if row.side.sign > 0 else sells)[row.symbol] += row.leaves * (row.price or self._quotes[row.symbol].mid)
+        (buys if asked.side.sign > 0 else sells)[asked.symbol] += asked.order_qty * price
+        gross = ZERO
+        for symbol in {*buys, *sells, *self.desk.positions}:
+            quote = self._quotes.get(symbol)
+            held = self.desk.qty(symbol) * quote.mid if quote is not None else ZERO
+            gross += max(abs(held + buys[symbol]), abs(held - sells[symbol])) * self.desk.value(symbol)
+        return gross
+
+    def _most(self, name: str, value: Decimal | int, limit: Decimal | int | None) -> None:
+        if limit is None:
+            self._holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
+        else:
+            self._holds(value <= limit, LIMITS, f"{name} is {limit}, and an entry came to {value}")
+
+    def _priced(self, asked: Approved, commit: Committed) -> None:
+        event = commit.event
+        quote = event.quote if isinstance(event, Decided) else None
+        if not isinstance(event, Decided) or quote is None:
+            self._holds(False, FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
+            return
+        values = self.desk.settings.profiles[self.desk.settings.bots[asked.bot].profile].base
+        self._holds(ZERO < quote.bid <= quote.ask, FAIL_CLOSED, f"an entry passed on {quote.bid}/{quote.ask}")
+        self._fresh("price_age_ms_max", (event.at - quote.received_at).total_seconds() * 1000, values.price_age_ms_max)
+        self._fresh("price_frozen_s", (event.at - quote.changed_at).total_seconds(), values.price_frozen_s)
+        self._holds(
+            self.desk.account.is_reconciled, FAIL_CLOSED, f"an entry of {asked.symbol} passed before the venue was compared"
+        )
+
+    def _fresh(self, name: str, value: float, limit: Decimal | None) -> None:
+        if limit is None:
+            self._holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
+        else:
+            self._holds(value <= float(limit), FAIL_CLOSED, f"{name} is {limit}, and an entry passed at {value:.1f}")
+
+    # --- fills -------------------------------------------------------------------------------------------------------------
+
+    def _kept_to_its_side(self, fill: Filled) -> None:
+        """An exit or a leg opens nothing, unless the venue itself played a trick on this symbol."""
+        order = self.venue.orders[fill.key]
+        asked = self._submitted.get(order.cl_ord_id)
+        held = self.venue.positions[fill.symbol]
+        signed = fill.side.sign * fill.qty
+        if asked is None or asked.order_class is OrderClass.ENTRY or fill.symbol in self._odd:
+            return
+        is_closing = held * signed < 0 and abs(signed) <= abs(held)
+        self._holds(is_closing, NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
+
+    # --- in time -------------------------------------------------------------------------------------------------------------
+
+    def _remember_quote(self, told: Told) -> None:
+        self._quotes[told.quote.symbol] = told.quote
+
+    def _look(self, fact: Any) -> None:
+        """A position may be bare, or covered, from this moment."""
+        for symbol in self.venue.positions:
+            if not self.venue.uncovered(symbol):
+                self._bare_since.pop(symbol, None)
+                self._alarmed.pop(symbol, None)
+            elif symbol not in self._bare_since:
+                self._bare_since[symbol] = fact.t
+            if isinstance(fact, Filled) and not self.venue.positions[symbol]:
+                self._waived.discard(symbol)
+                self._odd.discard(symbol)
+
+    def _on_time(self, _: Told) -> None:
+        if self._t > self._lease_until:
+            self._is_ready = False
+        for symbol, since in self._bare_since.items():
+            self._protected(symbol, since)
+        for halt, since in self._rows.values():
+            self._in_force(halt, since)
+        for order in list(self.venue.open.values()):
+            self._taken_away(order)
+
+    def _protected(self, symbol: str, since: float) -> None:
+        if symbol in self._waived or symbol in self._odd:
+            return
+        values = self._values(symbol)
+        naked_s = (values.naked_after_ms or 1000) / 1000 if values is not None else 1.0
+        is_known = self.desk.qty(symbol) == self.venue.positions[symbol]
+        if is_known and self._hostile.get(symbol, _LONG_AGO) < self.venue.opened_t.get(symbol, 0.0):
+            is_late = self._overdue(since, naked_s + 1.0, symbol) and symbol not in self._alarmed
+            self._holds(
+                not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s, without an alarm"
+            )
+        is_late = self._overdue(since, self._doubt_s, symbol)
+        self._holds(not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
+
+    def _values(self, symbol: str) -> RiskSettings | None:
+        settings = self.desk.settings
+        bot = settings.bots.get(self.desk.owner(symbol))
+        return settings.profiles[bot.profile].base if bot is not None else None
+
+    def _in_force(self, halt: Halt, since: float) -> None:
+        is_late = halt.halt_id not in self.desk.halts and self._overdue(since, self._notice_s)
+        self._holds(
+            not is_late, HALTED, f"{halt.halt_id} at {halt.scope} is not in force {self._t - since:.3f} s after it was committed"
+        )
+
+    def _taken_away(self, order: Truth) -> None:
+        """An entry that works under a halt is canceled."""
+        asked = self._submitted.get(order.cl_ord_id)
+        if asked is None or asked.order_class is not OrderClass.ENTRY:
+            return
+        for halt, since in self._rows.values():
+            if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
+                is_asked = self._cancels_begun.get(order.cl_ord_id, _LONG_AGO) >= order.taken_t
+                is_late = not is_asked and self._overdue(max(since, order.taken_t), self._doubt_s, order.symbol)
+                self._holds(not is_late, NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled")
+
+    # --- people ------------------------------------------------------------------------------------------------------------
+
+    def _remember_command(self, asked: Asked) -> None:
+        spec = asked.command
+        self._asked[spec.command_id] = (spec, asked.t)
+        if asked.halt is not None:
+            self._rows.setdefault(asked.halt.halt_id, (asked.halt, asked.t))
+        if spec.kind in (CommandKind.CANCEL_LEG, CommandKind.CANCEL_BRACKET, CommandKind.CANCEL_ORDER):
+            row = self.desk.orders.get(spec.target)
+            self._waived.add(row.symbol if row is not None else spec.target)
+        elif spec.kind is CommandKind.KILL and spec.choice is KillChoice.CANCEL_ALL:
+            symbols = self.desk.settings.instruments
+            self._waived.update(s for s in symbols if covers(spec.scope, bot=self.desk.owner(s), symbol=s))
+
+    def _halt_ended(self, fact: Cleared) -> None:
+        self._rows.pop(fact.halt_id, None)
+
+    def _answered(self, answer: AnswerCommand, commit: Committed) -> None:
+        spec, _ = self._asked.get(answer.command_id, (None, 0.0))
+        if spec is None:
+            return
+        self._answers[answer.command_id] = answer.status
+        is_long = spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)
+        if is_long and answer.status is CommandStatus.DONE and isinstance(commit.event, Reconciled):
+            self._verified(spec, answer, commit.event)
+
+    def _verified(self, spec: CommandSpec, answer: AnswerCommand, event: Reconciled) -> None:
+        """What stood against it during the whole question was there, and was not seen."""
+        asked_t = self._t - (event.at - event.asked_at).total_seconds()
+        is_flat = "every position is flat" in answer.text
+        for order in self.venue.open.values():
+            asked = self._submitted.get(order.cl_ord_id)
+            if asked is None or order.taken_t >= asked_t or not covers(spec.scope, bot=asked.bot, symbol=asked.symbol):
+                continue
+            is_kept = asked.order_class is OrderClass.PROTECTION and spec.choice is not KillChoice.CANCEL_ALL
+            self._holds(is_kept, KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
+        for symbol, qty in self.venue.positions.items():
+            is_not_its_own = spec.scope.kind is ScopeKind.BOT and symbol in self._odd
+            if is_flat and qty and not is_not_its_own and covers(spec.scope, bot=self.desk.owner(symbol), symbol=symbol):
+                since = self.venue.opened_t.get(symbol, 0.0)
+                self._holds(since >= asked_t, KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
+
+    # --- at the end --------------------------------------------------------------------------------------------------------
+
+    def _at_rest(self, _: Rested) -> None:
+        self._fills_agree()
+        self._orders_agree()
+        self._money_agrees()
+        for halt, _since in self._rows.values():
+            self._holds(
+                halt.halt_id in self.desk.halts, SURVIVES, f"{halt.halt_id} at {halt.scope} stands, and the desk does not hold it"
+            )
+        for spec, _since in self._asked.values():
+            status = self._answers.get(spec.command_id, CommandStatus.PENDING)
+            is_over = status not in (CommandStatus.PENDING, CommandStatus.RUNNING) or (
+                self._doubts() and spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)
+            )
+            self._holds(is_over, ANSWERED, f"{spec.kind} at {spec.scope} is still {status}")
+
+    def _doubts(self) -> bool:
+        """Orders that nobody can ever know about, where the venue cannot be asked by id: they are left to a person."""
+        can_ask = Capability.QUERY_BY_CLIENT_ID in self.desk.settings.capabilities
+        return not can_ask and any(row.is_unknown for row in self.desk.working.values())
+
+    def _fills_agree(self) -> None:
+        theirs = {exec_id: (s, q, px, fee) for exec_id, (s, q, px, fee) in self.venue.fills.items() if q}
+        ours = {
+            row.exec_id: (row.symbol, row.side.sign * row.last_qty, row.last_px, row.fee)
+            for row in self.desk.fills.values()
+            if row.busted_at is None
+        }
+        for exec_id in sorted(theirs.keys() ^ ours.keys()):
+            whose = "the venue has and the desk does not" if exec_id in theirs else "the desk has and the venue does not"
+            self._holds(False, NOTHING_LOST, f"there is a fill {exec_id} that {whose}")
+        for exec_id in sorted(theirs.keys() & ours.keys()):
+            self._holds(
+                theirs[exec_id] == ours[exec_id], NOTHING_LOST, f"{exec_id} is {theirs[exec_id]} there, {ours[exec_id]} here"
+            )
+        for symbol in sorted({*self.venue.positions, *self.desk.positions}):
+            theirs_qty, ours_qty = self.venue.positions[symbol], self.desk.qty(symbol)
+            self._holds(theirs_qty == ours_qty, NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
+
+    def _orders_agree(self) -> None:
+        theirs = {order.key: order for order in self.venue.open.values() if not order.is_foreign}
+        can_ask = Capability.QUERY_BY_CLIENT_ID in self.desk.settings.capabilities
+        #: where the venue cannot be asked by id, an order that never came is a doubt for a person
+        ours = {row.order_id: row for row in self.desk.working.values() if can_ask or not row.is_unknown or row.order_id}
+        for key in sorted(theirs.keys() - ours.keys()):
+            self._holds(False, AGREED, f"{theirs[key].cl_ord_id} works at the venue, and the desk does not know it")
+        for key, row in sorted(ours.items()):
+            self._holds(key in theirs, AGREED, f"{row.cl_ord_id} ({row.purpose}) is over at the venue, and works for the desk")
+            if key in theirs:
+                leaves = theirs[key].leaves
+                self._holds(
+                    leaves == row.leaves, AGREED, f"{row.cl_ord_id} has {leaves} left at the venue, {row.leaves} at the desk"
+                )
+
+    def _money_agrees(self) -> None:
+        """Equity is what was paid in, less what fills cost, plus what is held at the desk's marks."""
+        spent = total(signed * px * self.desk.value(s) + fee for s, signed, px, fee in self.venue.fills.values())
+        held = total(self.venue.positions[s] * (row.mark or ZERO) * self.desk.value(s) for s, row in self.desk.positions.items())
+        worth = self.desk.settings.starting_cash - spent + held
+        equity = self.desk.account.equity
+        self._holds(abs(worth - equity) <= _CENT, NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")

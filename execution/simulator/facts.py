@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from execution.core.messages import CommandSpec, DeskSettings, Effect, Event, SendCancel, SendReplace
+from risk.core.book import Halt
 from risk.core.units import OrdType, Quote, Side
 from risk.core.verdict import Approved
 
@@ -119,6 +120,7 @@ class Asked(_Fact, frozen=True):
     """A person's act was committed, with its halt if it sets one."""
 
     command: CommandSpec
+    halt: Halt | None = None
 
 
 class Cleared(_Fact, frozen=True):
@@ -132,9 +134,16 @@ class Edited(_Fact, frozen=True):
 
 
 class Owned(_Fact, frozen=True):
-    """The account was claimed. `until` moves with each renewal."""
+    """An engine took the account, or holds it for longer, until then."""
 
     token: int
+    until: float
+
+
+class Unable(_Fact, frozen=True):
+    """The engines, or their database, can do nothing until then, and it is not their fault."""
+
+    what: str
     until: float
 
 
@@ -148,6 +157,7 @@ class Died(_Fact, frozen=True):
     """An engine process ended, as by a power cut or politely."""
 
     name: str
+    was_owner: bool
 
 
 class Troubled(_Fact, frozen=True):
@@ -175,6 +185,7 @@ Fact = (
     | Cleared
     | Edited
     | Owned
+    | Unable
     | Rose
     | Died
     | Troubled

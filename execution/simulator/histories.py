@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ def happen(scene: Scene, steps: Iterable[Step]) -> History:
     with puppets() as strings:
         world = World(scene, strings)
         world.run([(step.at, partial(KINDS[step.kind].do, **step.args)) for step in steps])
+        world.close()
     return History(scene, steps, world)
 
 
@@ -38,3 +39,37 @@ def history_of(seed: int, *, steps: int) -> History:
     """The history of a seed."""
     scene = scene_of(seed)
     return happen(scene, steps_of(scene, steps))
+
+
+def shortest(history: History, *, runs_max: int = 400) -> History:
+    """The shortest part of the history that still breaks the same promise, found by leaving out ever smaller pieces.
+
+    Delta debugging (Zeller and Hildebrandt, 2002), on complements only: steps do not depend on each other.
+    """
+    assert history.broken is not None
+    promise, best, runs = history.broken.promise, history, 0
+    pieces = 2
+    while runs < runs_max and len(best.steps) > 1:
+        found = None
+        for part in _without(best.steps, pieces):
+            runs += 1
+            tried = happen(history.scene, part)
+            if tried.broken is not None and tried.broken.promise == promise:
+                found = tried
+                break
+            if runs >= runs_max:
+                break
+        if found is not None:
+            best, pieces = found, max(pieces - 1, 2)
+        elif pieces >= len(best.steps):
+            break
+        else:
+            pieces = min(pieces * 2, len(best.steps))
+    return best
+
+
+def _without(steps: tuple[Step, ...], pieces: int) -> Iterator[tuple[Step, ...]]:
+    """The steps without one of so many pieces, the last one first: what came later is needed least."""
+    size = -(-len(steps) // pieces)
+    for start in range((len(steps) - 1) // size * size, -1, -size):
+        yield steps[:start] + steps[start + size :]

@@ -58,7 +58,10 @@ class _Quiet(Publisher):
     """Nobody looks at the pages."""
 
     async def run(self) -> None:
-        """No message leaves and no row is written."""
+        """No message leaves …"""
+
+    async def write(self) -> None:
+        """… and no row is written."""
 
 
 class _NoVitals(Vitals):

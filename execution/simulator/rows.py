@@ -21,6 +21,7 @@ from execution.engine.leases import Claim, Held
 from execution.engine.recovery import Recovered, rebuild
 from execution.engine.writer import Item, JournalWriter, Session, Write
 from execution.models import Account
+from execution.simulator.facts import Fact, Owned
 from execution.simulator.virtual import Time, VirtualLoop
 from execution.store.journal import EVENT_DECODER, EVENT_ENCODER, Entry, Loaded, Part, state_decode
 from execution.store.polls import Poll
@@ -51,12 +52,21 @@ class Rows:
     """All tables. `committed` is told of every commit, in the moment of the commit."""
 
     def __init__(
-        self, account: Account, settings: DeskSettings, *, time: Time, committed: Callable[[Session, Sequence[Write]], None]
+        self,
+        account: Account,
+        settings: DeskSettings,
+        *,
+        time: Time,
+        committed: Callable[[Session, Sequence[Write]], None],
+        troubled: Callable[[str, str], None],
+        note: Callable[[Fact], None],
     ) -> None:
         self.account = account
         self.settings = settings
         self._time = time
         self._committed = committed
+        self._troubled = troubled
+        self._note = note
         self.commands: dict[str, CommandRow] = {}
         self.halts: dict[str, Halt] = {}
         self._halts_ended: set[str] = set()
@@ -136,6 +146,9 @@ class Rows:
 
     # --- rows that people write ------------------------------------------------------------------------------------------
 
+    def want(self, bot: str, *, is_wanted: bool) -> None:
+        self.wanted = [code for code in self.wanted if code != bot] + ([bot] if is_wanted else [])
+
     def command_add(self, spec: CommandSpec) -> None:
         self.commands[spec.command_id] = CommandRow(spec)
 
@@ -172,6 +185,7 @@ class Rows:
             return None
         self.owner, self.token, self.expires = engine, self.token + 1, self._time.now + lease_s
         self._tokens[engine] = self.token
+        self._note(Owned(self._time.now, self.token, self.expires))
         quiet_s = 0.0 if since is None else max(0.0, send_timeout_s - max(0.0, since))
         return Claim(account_id, self.token, quiet_s)
 
@@ -179,11 +193,16 @@ class Rows:
         kept = {lease.account_id for lease in held if lease.token == self.token and self.owner == engine}
         if kept:
             self.expires = self._time.now + lease_s
+            self._note(Owned(self._time.now, self.token, self.expires))
         return kept
 
     def release(self, account_id: int, *, token: int) -> None:
         if token == self.token:
             self.owner, self.expires = "", None
+
+    def engines_by_venue(self) -> dict[str, int]:
+        """Each engine here spends as if it were alone."""
+        return {}
 
     def recover(self, account_id: int) -> Recovered:
         loaded = self.load()
@@ -196,6 +215,9 @@ class Rows:
         pending = [row.spec for row in self.commands.values() if row.status is CommandStatus.PENDING]
         newer = self.settings if self.settings.version > accounts[ACCOUNT_ID] else None
         return {ACCOUNT_ID: Poll(pending, list(self.halts.values()), newer)}
+
+    def settings_refresh(self, accounts: Sequence[int]) -> None:
+        """Markets here have no hours that could run out."""
 
     def offset_of(self, account_id: int, feed: str) -> int:
         return 0
@@ -214,6 +236,7 @@ class Rows:
 
     def alarm_write(self, account_id: int, key: str, *, cause: str, **words: Any) -> None:
         self.alarms[key] = cause
+        self._troubled(key, cause)
 
     def alarm_return(self, account_id: int, key: str, *, at: datetime) -> None:
         self.alarms.pop(key, None)

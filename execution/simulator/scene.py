@@ -87,6 +87,8 @@ class Scene(msgspec.Struct, frozen=True):
     prices: dict[str, Decimal]
     #: events between two snapshots
     snapshot_every: int
+    #: what this history goes without, so that what is owed in time is looked at as well
+    manners: frozenset[str]
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -133,7 +135,14 @@ def scene_of(seed: int) -> Scene:
         begin_at,
         {symbol: Decimal(_INSTRUMENTS[symbol][1]) for symbol in symbols},
         chance.choice((10, 50, 200)),
+        _manners(chance),
     )
+
+
+def _manners(chance: Random) -> frozenset[str]:
+    """A part of the histories goes without people, without a hostile venue, without crashes."""
+    odds = {"people": 0.25, "venue": 0.25, "engine": 0.25, "tricks": 0.7}
+    return frozenset(name for name, share in odds.items() if chance.random() < share)
 
 
 def _instrument(symbol: str) -> Instrument:

@@ -200,6 +200,7 @@ class Wire:
     def _carry(self, act: Callable[[], None], *, extra_s: float = 0.0, is_refused: bool = False) -> asyncio.Future[None]:
         """Let it arrive after its time, whoever still waits for the answer."""
         answer: asyncio.Future[None] = self._loop.create_future()
+        answer.add_done_callback(_heard)
         self._time.call_at(self._time.now + self._fates.latency_s + extra_s, self._arrive, act, answer, is_refused)
         return answer
 
@@ -282,3 +283,9 @@ class Wire:
 
     async def balances(self) -> dict[str, Decimal]:
         return await self._ask(lambda: {self._venue.currency: self._venue.cash})
+
+
+def _heard(answer: asyncio.Future[None]) -> None:
+    """Nobody may have waited for this answer: it is no surprise then."""
+    if not answer.cancelled():
+        answer.exception()

@@ -16,7 +16,7 @@ from execution.engine.recovery import ReplayDiffers, rebuild
 from execution.engine.writer import Session, Write
 from execution.models import Account
 from execution.simulator.auditor import Auditor
-from execution.simulator.facts import Asked, Committed, Died, Edited, Fact, Hostile, Rested, Rose, Told
+from execution.simulator.facts import Asked, Cleared, Committed, Died, Edited, Fact, Hostile, Rested, Rose, Told, Troubled, Unable
 from execution.simulator.market import Mind
 from execution.simulator.process import Outside, Process
 from execution.simulator.rows import Rows
@@ -25,7 +25,7 @@ from execution.simulator.venue import Venue
 from execution.simulator.virtual import Time, VirtualClock
 from execution.simulator.wire import Fates
 from risk.core.book import Halt
-from risk.core.units import Quote, use_decimal_context
+from risk.core.units import Quote, Scope, ScopeKind, use_decimal_context
 
 #: how often a quiet market repeats its price
 _TICK_S: Final = 0.5
@@ -48,7 +48,9 @@ class World:
         account = Account(
             pk=1, code=ACCOUNT, name="Simulated", broker="hostile", feed="told", currency=CURRENCY, starting_cash=CASH
         )
-        self.rows = Rows(account, scene.settings, time=self.time, committed=self._committed)
+        self.rows = Rows(
+            account, scene.settings, time=self.time, committed=self._committed, troubled=self._troubled, note=self.note
+        )
         self.fates = Fates()
         self.venue = Venue(
             scene.settings.instruments,
@@ -78,6 +80,11 @@ class World:
         self._born = 0
         self._last: dict[str, Quote] = {}
         self._is_over = False
+        self._silent_until = 0.0
+        self._away_until = 0.0
+        self._line_until = 0.0
+        self._commands = 0
+        self._deaths = deque[int]()
 
     # --- the history -----------------------------------------------------------------------------------------------------
 
@@ -126,6 +133,13 @@ class World:
         if not self.processes:
             self.start_engine()
 
+    def close(self) -> None:
+        """Let go of every process, however the history ended."""
+        self._is_over = True
+        for process in self.processes:
+            process.loop.kill()
+            process.loop.bury()
+
     def _crash_all(self) -> None:
         for process in list(self.processes):
             process.crash()
@@ -150,13 +164,51 @@ class World:
     def _ended(self, process: Process) -> None:
         self.processes.remove(process)
         self.rows.gone.add(process.name)
-        self.note(Died(self.time.now, process.name))
+        self.note(Died(self.time.now, process.name, self.rows.owner in ("", process.name)))
         if not self.processes:
             self.time.call_at(self.time.now + _UP_AGAIN_S, self._up_again)
 
     def _up_again(self) -> None:
         if not self.processes:
             self.start_engine()
+
+    def crash(self, *, turns: int, at_write: bool) -> None:
+        """The owner dies, so many turns from now, or from its next write to the journal."""
+        if at_write:
+            self._deaths.append(turns)
+        elif (owner := self.owner) is not None:
+            owner.crash(turns=turns)
+
+    def freeze(self, s: float) -> None:
+        """The owner stands still, its machine with it; another engine may take the account meanwhile."""
+        if (owner := self.owner) is not None:
+            self.note(Unable(self.time.now, "an engine stands still", self.time.now + s))
+            owner.freeze(s)
+
+    def database_away(self, s: float) -> None:
+        self.rows.is_away = True
+        self._away_until = max(self._away_until, self.time.now + s)
+        self.note(Unable(self.time.now, "the database is away", self._away_until))
+        self.time.call_at(self._away_until, self._database_back)
+
+    def _database_back(self) -> None:
+        if self.time.now >= self._away_until:
+            self.rows.is_away = False
+
+    def line_down(self, how: str, s: float) -> None:
+        """The wires to the venue are cut: what is said meanwhile is not heard."""
+        self.hostile("line down")
+        self.fates.line_down = how
+        self._line_until = max(self._line_until, self.time.now + s)
+        for process in self.processes:
+            if process.wire is not None:
+                process.wire.cut()
+        self.time.call_at(self._line_until, self._line_up)
+
+    def _line_up(self) -> None:
+        if self.time.now >= self._line_until:
+            self.hostile("line up")
+            self.fates.line_down = ""
 
     @property
     def owner(self) -> Process | None:
@@ -182,9 +234,16 @@ class World:
                 process.wire.deliver(report)
 
     def _committed(self, session: Session, writes: Sequence[Write]) -> None:
+        if self._deaths and (owner := self.owner) is not None and session.token == self.rows.token:
+            owner.crash(turns=self._deaths.popleft())
         for write in writes:
             event = write.entry.event if write.entry is not None else None
             self.note(Committed(self.time.now, session.token, write.seq, event, write.effects))
+
+    def _troubled(self, key: str, cause: str) -> None:
+        """An engine rings. Only what the world itself did may be the cause."""
+        if "JournalFailed" not in cause and "OperationalError" not in cause:
+            self.note(Troubled(self.time.now, key, cause))
 
     # --- the market --------------------------------------------------------------------------------------------------------
 
@@ -202,6 +261,8 @@ class World:
         if bid > 0:
             self.prices[symbol] = bid
         self.venue.price(symbol, bid, ask)
+        if self.time.now < self._silent_until:
+            return
         self.note(Told(self.time.now, quote))
         for process in self.processes:
             process.tell(quote)
@@ -219,19 +280,46 @@ class World:
             self.quote(symbol, price, price + self.scene.settings.instruments[symbol].tick_size)
         self.time.call_at(self.time.now + _TICK_S, self._tick)
 
+    def market_silent(self, s: float) -> None:
+        """No price reaches anybody; the venue's own goes on."""
+        self._silent_until = self.time.now + s
+
     # --- people ------------------------------------------------------------------------------------------------------------
 
-    def ask(self, command: CommandSpec, halt: Halt | None = None) -> None:
-        """A person's act is committed, with its halt."""
+    def next_command_id(self) -> str:
+        self._commands += 1
+        return str(self._commands)
+
+    def ask(self, command: CommandSpec, halt: Halt | None = None, *, ended: str = "") -> None:
+        """A person's act is committed, with the halt it sets or ends."""
         if self.rows.is_away:
             return
         if halt is not None:
-            standing = self.rows.halt_add(halt)
-            command = msgspec.structs.replace(command, halt_id=standing.halt_id)
+            halt = self.rows.halt_add(halt)
+            command = msgspec.structs.replace(command, halt_id=halt.halt_id)
+        if ended:
+            self.rows.halt_end(ended)
+            self.note(Cleared(self.time.now, ended))
         self.rows.command_add(command)
-        self.note(Asked(self.time.now, command))
+        self.note(Asked(self.time.now, command, halt))
+
+    def want(self, scope: Scope, *, is_wanted: bool) -> None:
+        """Which bots run after the next start."""
+        for code, bot in self.scene.settings.bots.items():
+            if _concerns(scope, code, bot.symbols):
+                self.rows.want(code, is_wanted=is_wanted)
 
     def edit(self, settings: DeskSettings) -> None:
         if not self.rows.is_away:
             self.rows.settings = settings
             self.note(Edited(self.time.now, settings))
+
+
+def _concerns(scope: Scope, bot: str, symbols: tuple[str, ...]) -> bool:
+    match scope.kind:
+        case ScopeKind.BOT:
+            return scope.key == bot
+        case ScopeKind.INSTRUMENT:
+            return scope.key in symbols
+        case _:
+            return True
