@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from execution import services
 from execution.brains import BRAINS
-from execution.core.venues import VENUES
+from execution.core.venues import VENUES, options_told
 from execution.models import Account, Bot
 from execution.services.accounts import account_problems, bot_problems
 from risk.admin import AuditedAdmin, AuditedForm
@@ -20,6 +20,11 @@ from risk.models import Instrument
 class AccountForm(AuditedForm):
     broker = forms.ChoiceField(choices=[(name, name) for name in sorted(VENUES)])
     venue_page = forms.URLField(required=False, assume_scheme="https", label="Page")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        told = " · ".join(f"{name}: {options_told(name)}" for name in sorted(VENUES))
+        self.fields["broker_options"].help_text = f"What differs from the defaults, as JSON. {told}"
 
     def problems(self) -> dict[str, str]:
         return account_problems(self.instance)

@@ -115,7 +115,7 @@ _SLIPPAGE: Final[dict[str, Field]] = {
     "price_impact": Number("0.1", "0", "100"),
     "coefficient": Number("0.1", "0", "100"),
     "exponent": Number("0.5", "0.1", "2"),
-    "volume": Number("0.0", "0", "1000000000000"),
+    "volume": Number("1000000.0", "0", "1000000000000"),
     "factor": Number("1.0", "0", "100"),
 }
 
@@ -152,10 +152,41 @@ def venue_options(broker: str, options: Mapping[str, object]) -> dict[str, Any]:
     ValueError with one plain sentence for a wrong name or value.
     """
     known = OPTIONS[broker]
+    if not isinstance(options, Mapping):
+        raise ValueError(f"The options of a venue are one object, was “{options}”.")
     for name in options:
         if name not in known:
             raise ValueError(f"The venue “{broker}” has no option “{name}”; it has {', '.join(known)}.")
-    return _object(known, options, "")
+    values = _object(known, options, "")
+    for n, schedule in enumerate(values.get("fees", ()), start=1):
+        _check_tiers(schedule["tiers"], f"fees {n}: ")
+    return values
+
+
+def _check_tiers(tiers: Sequence[Mapping[str, Any]], place: str) -> None:
+    ends = [tier["up_to"] for tier in tiers]
+    if ends and ends[-1] is not None:
+        raise ValueError(f"{place}the last of tiers has no up_to, so that every order has a tier.")
+    bounds = ends[:-1]
+    if None in bounds or bounds != sorted(bounds):
+        raise ValueError(f"{place}tiers must be in ascending order of up_to, and only the last has none.")
+
+
+def options_told(broker: str) -> str:
+    """Every option with its default and what it may be, for people."""
+    return " · ".join(f"{name}: {_told(field)}" for name, field in OPTIONS[broker].items())
+
+
+def _told(field: Field) -> str:
+    match field:
+        case Number():
+            return f"{field.default} ({field.lowest} to {field.highest})"
+        case Choice():
+            return f"{field.default} ({', '.join(field.words)})"
+        case Words():
+            return f"a list of {', '.join(field.words) or 'words'}"
+        case Rows():
+            return f"a list of objects with {', '.join(field.fields)}"
 
 
 def capabilities_of(broker: str, options: Mapping[str, object]) -> frozenset[Capability]:
@@ -182,6 +213,8 @@ def _value(field: Field, given: object, place: str) -> Any:
 def _number(field: Number, given: object, place: str) -> Decimal | None:
     if given is None and field.default is None:
         return None
+    if isinstance(given, bool):
+        raise ValueError(f"{place} must be a number, was “{given}”.")
     return number_within(place, field.default if given is None else given, (field.default or "", field.lowest, field.highest))
 
 

@@ -10,7 +10,6 @@ import pytest
 from execution.brokers.simulated import MemoryStore
 from execution.core.messages import ExecType, Reported
 from execution.core.ports import Refused
-from execution.core.venues import venue_options
 from risk.core.units import Side
 from tests.brokers.builders import D, Told, broker, cancel, limit, order, quote
 
@@ -148,21 +147,6 @@ async def test_it_loses_the_answers_to_cancels_as_well() -> None:
     await venue.close()
     assert 0 < still_open < 20
     assert kinds(await told.rest())[ExecType.CANCELED] > 0
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"latency": 3}, "has no option “latency”"),
-        ({"latency_ms": "fast"}, "latency_ms must be a number, was “fast”."),
-        ({"reject_pct": 101}, "reject_pct must be from 0 to 100, was 101."),
-        ({"reject_pct": "NaN"}, "reject_pct must be from 0 to 100, was NaN."),
-        ({"seed": 1.5}, "seed must be a whole number, was 1.5."),
-    ],
-)
-def test_it_refuses_wrong_options_in_one_sentence(options: dict[str, object], why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        venue_options("simulated", options)
 
 
 async def test_it_sells_what_it_may_not_buy() -> None:

@@ -112,6 +112,8 @@ def test_disabling_a_bot_lets_its_instruments_go(bot: Bot, btc: Instrument) -> N
         ({"starting_cash": D("Infinity")}, "starting_cash", "must be above 0"),
         ({"broker_options": {"latency_ms": "-1"}}, "broker_options", "latency_ms must be from 0 to 60000"),
         ({"broker_options": {"luck": "7"}}, "broker_options", "has no option “luck”"),
+        ({"broker_options": {"fees": [{"minimum": "x"}]}}, "broker_options", "fees 1: minimum must be a number, was “x”."),
+        ({"broker_options": {"without": ["LUCK"]}}, "broker_options", "without must be one of STOP_ORDERS"),
         ({"environment": "LIVE"}, "environment", "LIVE is refused"),
         ({"environment": "DREAM"}, "environment", "valid choice"),
     ],
