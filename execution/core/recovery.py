@@ -136,7 +136,7 @@ def order_found(turn: Turn, event: OrderFound) -> None:
     _book_missing(turn, event.fills)
     if event.order is not None:
         _compare(turn, order, event.order, asked_at=event.asked_at)
-    elif order.done is None and not event.fills and event.cl_ord_id == order.id_at_venue:
+    elif order.done is None and (order.is_accepted or not event.fills) and event.cl_ord_id == order.id_at_venue:
         _absent(turn, order, event)
 
 
@@ -243,8 +243,8 @@ def _absent(turn: Turn, order: OrderState, event: OrderFound) -> None:
     asked_late_enough = event.asked_at >= order.created_at + timedelta(milliseconds=turn.timing.send_timeout_ms)
     if not asked_late_enough:
         return _doubt(turn, order)
-    if not turn.has(Capability.QUERY_BY_CLIENT_ID):
-        return _cannot_prove(turn, order)
+    if not (order.is_accepted or turn.has(Capability.QUERY_BY_CLIENT_ID)):
+        return _cannot_prove(turn, order)  # what once worked and is no longer open is over; what never showed may still come
     if order.absent_at is None:
         order.absent_at = event.asked_at
         return _doubt(turn, order)

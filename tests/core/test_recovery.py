@@ -30,7 +30,7 @@ from execution.core.messages import (
     VenueFill,
     WakeAt,
 )
-from execution.core.orders import OrderState, OrdStatus
+from execution.core.orders import OrderState, OrdStatus, Purpose
 from execution.core.state import CORE_VERSION, DeskState
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Capability, Reason
@@ -191,6 +191,23 @@ def test_it_never_gives_up_where_absence_proves_nothing() -> None:
         bench.take(OrderFound(at=bench.at, cl_ord_id=entry.cl_ord_id, asked_at=bench.at, order=None))
     assert entry.ord_status is OrdStatus.UNKNOWN
     assert "unknown" in bench.alarms()
+
+
+@pytest.mark.parametrize("filled", ["0", "4"])
+def test_it_knows_that_a_stop_is_gone_though_the_venue_cannot_be_asked_by_id(filled: str) -> None:
+    """The venue ended a working stop, and nobody heard it: two questions far enough apart, and another is sent."""
+    base = config()
+    without = tuple(c for c in base.capabilities if c is not Capability.QUERY_BY_CLIENT_ID)
+    bench = Bench(msgspec.structs.replace(base, capabilities=without))
+    bench.armed("10", take_profit=None)
+    (stop,) = bench.legs()[0]
+    fills = (fill_at_venue(stop, filled),) if D(filled) else ()
+    for seconds in (4, 10):
+        bench.wait(seconds)
+        bench.take(OrderFound(at=bench.at, cl_ord_id=stop.cl_ord_id, asked_at=bench.at, order=None, fills=fills))
+    assert (stop.ord_status, stop.is_presumed) == (OrdStatus.CANCELED, True)
+    exits = [o for o in bench.working() if o.purpose is Purpose.EXIT]
+    assert sum(o.leaves_qty for o in exits) == 10 - D(filled)
 
 
 @pytest.mark.parametrize(
