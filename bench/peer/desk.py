@@ -35,6 +35,7 @@ from execution.core.messages import (
     Reconciled,
     SendCancel,
     SendNewOrder,
+    SendReplace,
     SettingsChanged,
     Started,
     WakeAt,
@@ -142,6 +143,9 @@ class Ours:
             elif isinstance(effect, SendCancel):
                 if (resting := self._venue.working(effect.cl_ord_id, effect.symbol)) is not None:
                     self._happened(self._venue.cancel(resting, self._now))
+            elif isinstance(effect, SendReplace):
+                if (resting := self._venue.working(effect.orig_cl_ord_id, effect.symbol)) is not None:
+                    self._happened(self._venue.replace(resting, effect, self._now))
             elif isinstance(effect, WakeAt):
                 heapq.heappush(self._timers, (effect.due_at, effect.timer))
             elif isinstance(effect, QueryVenue) and not self.lives:

@@ -36,6 +36,7 @@ from execution.core.messages import (
     Reconciled,
     SendCancel,
     SendNewOrder,
+    SendReplace,
     SettingsChanged,
     SignalRecord,
     Started,
@@ -166,6 +167,8 @@ class Minute:
                 self._submit(effect)
             elif isinstance(effect, SendCancel):
                 self._cancel(effect)
+            elif isinstance(effect, SendReplace):
+                self._replace(effect)
             elif isinstance(effect, WakeAt):
                 heapq.heappush(self._timers, (effect.due_at, effect.timer))
             elif isinstance(effect, QueryVenue):
@@ -183,6 +186,11 @@ class Minute:
         order = self._venue.working(effect.cl_ord_id, effect.symbol)
         if order is not None:
             self._happened(self._venue.cancel(order, self._now))
+
+    def _replace(self, effect: SendReplace) -> None:
+        order = self._venue.working(effect.orig_cl_ord_id, effect.symbol)
+        if order is not None:
+            self._happened(self._venue.replace(order, effect, self._now))
 
     def _happened(self, outcome: Outcome | None) -> None:
         for report in outcome.reports if outcome else ():
