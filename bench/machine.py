@@ -36,6 +36,7 @@ from execution.core.messages import (
 )
 from execution.core.orders import OrderState
 from execution.engine.clock import Clock
+from execution.engine.lanes import Budgets, Lane
 from execution.engine.leases import Claim, Held
 from execution.engine.marks import Marks
 from execution.engine.outbox import Outbox
@@ -80,17 +81,21 @@ class Machine:
         self.writer.start()
         self.loop = loop_of(self.settings, self.writer, account_id=self._account_id, clock=self.clock, perform=self._perform)
         timing, clock = Timing(), self.loop.clock
+        budgets = Budgets().at("simulated")
         lease = Held(Claim(self._account_id, 1, 0.0), asked=1e9, lease_s=1e9)
         self.outbox = Outbox(
             _Noticed(self.venue, self._arrived) if self._arrived else self.venue,
             lease=lease,
             clock=clock,
             timing=timing,
+            budgets=budgets,
             failed=self.loop.take,
             crashed=self._crash,
         )
         self.timers = Timers(clock, woke=lambda name: self.loop.take(Woke(at=clock.now(), timer=name)))
-        self._questions = Reconciler(self.venue, self, clock=clock, timing=timing, take=self.loop.take)
+        self._questions = Reconciler(
+            self.venue, self, clock=clock, timing=timing, budget=budgets[Lane.QUERIES], take=self.loop.take
+        )
         self._reports = asyncio.get_running_loop().create_task(self._carry_reports())
         for symbol in self.symbols:
             self.venue.on_market(self.quote(symbol))

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Count
+from django.db.models.functions import Now
 
 from execution.engine.clock import monotonic
 from execution.models import Engine, Lease
@@ -87,6 +89,12 @@ def renew(held: Iterable[Held], *, engine: str, lease_s: float) -> set[int]:
 def release(account_id: int, *, token: int) -> None:
     """Give the account back: the next engine need not wait. Nothing happens if it is no longer ours."""
     Lease.objects.filter(account_id=account_id, token=token).update(engine="", expires_at=None)
+
+
+def engines_by_venue() -> dict[str, int]:
+    """How many live engines have accounts at each venue."""
+    held = Lease.objects.filter(expires_at__gt=Now()).exclude(engine="")
+    return dict(held.values_list("account__broker").annotate(engines=Count("engine", distinct=True)))
 
 
 def _owner(cursor: CursorWrapper, account_id: int) -> tuple[str, int, float | None]:

@@ -2,72 +2,38 @@
 
 Rules of this file:
 1. Only what a commit released is put here, in the journal's order, and a lane starts its requests in that order.
-2. A cancel or replace never overtakes its order. If the order has not started, it is taken out and comes back NOT_SENT; if it
-   has, the cancel waits for its answer or its time-out.
+2. A cancel or replace never overtakes its order. A cancel of an order that has not started takes it out, and the order comes back
+   NOT_SENT. Otherwise they wait, beside the lanes, for the order's answer or its time-out; of an order that came back NOT_SENT they
+   come back as well.
 3. A request starts only while our own lease lasts longer than the request may take.
 4. Entries grow old and come back NOT_SENT; exits, protection and cancels never do.
 5. A send ends in one of: answered (a report will tell), NOT_SENT, REFUSED, UNKNOWN. What we cannot name is UNKNOWN.
+6. A question asks as often as it must; each of its requests is spent by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from enum import Enum
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, SendReplace, Timing
 from execution.core.ports import Broker, Duplicate, NotSent, Refused
 from execution.engine.clock import AccountClock, monotonic
+from execution.engine.lanes import WIDTHS, Budget, Lane
 from execution.engine.leases import Held
 from risk.core.units import Scope
-from risk.core.verdict import OrderClass
+from risk.core.verdict import Capability, OrderClass
 
 log = structlog.get_logger(__name__)
 
 Send = SendNewOrder | SendCancel | SendReplace
 
-
-class Lane(Enum):
-    """Each with its width (requests on their way at once) and its budget (requests a second)."""
-
-    SAFETY = "cancels, protection and exits"
-    ENTRIES = "entries"
-    QUERIES = "queries"
-
-
-class LaneLimits(NamedTuple):
-    width: int
-    per_s: float
-
-
-#: What a venue grants one account. An adapter with tighter limits names its own.
-LANE_LIMITS = {Lane.SAFETY: LaneLimits(64, 5000.0), Lane.ENTRIES: LaneLimits(16, 1000.0), Lane.QUERIES: LaneLimits(8, 200.0)}
-
-
-class Budget:
-    """A token bucket that holds one second's worth."""
-
-    def __init__(self, per_s: float) -> None:
-        self._per_s = per_s
-        self._tokens = per_s
-        self._at = monotonic()
-
-    def take(self) -> bool:
-        now = monotonic()
-        self._tokens = min(self._per_s, self._tokens + (now - self._at) * self._per_s)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    @property
-    def wait_s(self) -> float:
-        return max(0.0, (1 - self._tokens) / self._per_s)
+#: what SendFailed calls them
+_REQUESTS: Final = {SendNewOrder: "new", SendCancel: "cancel", SendReplace: "replace"}
 
 
 class Waiting(NamedTuple):
@@ -79,10 +45,10 @@ class Waiting(NamedTuple):
 
 
 class _Queue:
-    def __init__(self, limits: LaneLimits) -> None:
+    def __init__(self, lane: Lane, budget: Budget) -> None:
         self.waiting: deque[Waiting] = deque()
-        self.width = limits.width
-        self.budget = Budget(limits.per_s)
+        self.width = WIDTHS[lane]
+        self.budget = budget
         self.in_flight = 0
         self.retry: asyncio.TimerHandle | None = None
 
@@ -97,6 +63,7 @@ class Outbox:
         lease: Held,
         clock: AccountClock,
         timing: Timing,
+        budgets: Mapping[Lane, Budget],
         failed: Callable[[SendFailed], None],
         crashed: Callable[[BaseException], None],
     ) -> None:
@@ -107,22 +74,26 @@ class Outbox:
         self._age_s_max = timing.send_age_ms_max / 1000
         self._failed = failed
         self._crashed = crashed
-        self._queues = {lane: _Queue(limits) for lane, limits in LANE_LIMITS.items()}
-        #: orders whose submit has started and has no answer yet
-        self._sending: dict[str, asyncio.Event] = {}
+        self._queues = {lane: _Queue(lane, budgets[lane]) for lane in Lane}
+        #: orders that have no answer yet, with the cancels and replaces that wait for it
+        self._unanswered: dict[str, list[Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._entries_closed = ""
         self._is_closed = False
 
     def put(self, effect: Send, *, born: float) -> None:
         """Queue a committed request; it usually starts at once."""
-        if isinstance(effect, SendNewOrder):
-            self._put(_lane(effect), Waiting(effect, lambda: self._submit(effect), born))
+        if self._is_closed:
             return
-        target = effect.cl_ord_id if isinstance(effect, SendCancel) else effect.orig_cl_ord_id
-        if self._drop(lambda order: order.cl_ord_id == target, "canceled before it was sent"):
-            return
-        self._put(Lane.SAFETY, Waiting(effect, lambda: self._change(effect, target), born))
+        match effect:
+            case SendNewOrder():
+                self._unanswered[effect.cl_ord_id] = []
+                self._put(_lane(effect), Waiting(effect, lambda: self._submit(effect), born))
+            case SendCancel():
+                if not self._drop(lambda order: order.cl_ord_id == effect.cl_ord_id, "canceled before it was sent"):
+                    self._put_after(effect.cl_ord_id, Waiting(effect, lambda: self._cancel(effect), born))
+            case SendReplace():
+                self._put_after(effect.orig_cl_ord_id, Waiting(effect, lambda: self._replace(effect), born))
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Queue a query."""
@@ -162,7 +133,17 @@ class Outbox:
 
     @property
     def waiting(self) -> dict[str, int]:
-        return {lane.name: len(queue.waiting) + queue.in_flight for lane, queue in self._queues.items()}
+        """How many requests of each lane have no answer yet."""
+        waiting = {lane.name: len(queue.waiting) + queue.in_flight for lane, queue in self._queues.items()}
+        waiting[Lane.SAFETY.name] += sum(map(len, self._unanswered.values()))
+        return waiting
+
+    def _put_after(self, cl_ord_id: str, waiting: Waiting) -> None:
+        """Queue a change of an order; while the order has no answer, beside the lanes: it must not hold one up."""
+        if (changes := self._unanswered.get(cl_ord_id)) is not None:
+            changes.append(waiting)
+        else:
+            self._put(Lane.SAFETY, waiting)
 
     def _put(self, lane: Lane, waiting: Waiting) -> None:
         if self._is_closed:
@@ -179,7 +160,7 @@ class Outbox:
             elif self._lease.left_s <= self._timeout_s:
                 self._pump_later(lane, 0.05)
                 return
-            elif not queue.budget.take():
+            elif lane is not Lane.QUERIES and not queue.budget.take():
                 self._pump_later(lane, queue.budget.wait_s)
                 return
             else:
@@ -192,11 +173,8 @@ class Outbox:
         queue.retry = asyncio.get_running_loop().call_later(delay_s, self._pump, lane)
 
     def _start(self, lane: Lane, queue: _Queue) -> None:
-        request = queue.waiting.popleft()
-        if isinstance(request.effect, SendNewOrder):
-            self._sending[request.effect.cl_ord_id] = asyncio.Event()
         queue.in_flight += 1
-        task = asyncio.get_running_loop().create_task(request.work())
+        task = asyncio.get_running_loop().create_task(queue.waiting.popleft().work())
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(lane, done))
 
@@ -225,30 +203,43 @@ class Outbox:
         return bool(dropped)
 
     def _not_sent(self, request: Waiting, why: str) -> None:
-        assert isinstance(request.effect, SendNewOrder)
-        self._fail(request.effect.cl_ord_id, SendOutcome.NOT_SENT, "new", why)
+        """It never left."""
+        effect = request.effect
+        assert effect is not None
+        self._fail(effect.cl_ord_id, SendOutcome.NOT_SENT, _REQUESTS[type(effect)], why)
+        if isinstance(effect, SendNewOrder):
+            self._answered(effect.cl_ord_id, is_sent=False)
+
+    def _answered(self, cl_ord_id: str, *, is_sent: bool) -> None:
+        """The order has its answer, or never will: the changes that waited for it leave now, or come back with it."""
+        for change in self._unanswered.pop(cl_ord_id, ()):
+            if is_sent:
+                self._put(Lane.SAFETY, change)
+            else:
+                self._not_sent(change, "its order was not sent")
 
     async def _submit(self, effect: SendNewOrder) -> None:
-        cl_ord_id = effect.cl_ord_id
-        try:
-            await self._send(cl_ord_id, "new", self._broker.submit(cl_ord_id, effect.approved))
-        finally:
-            self._sending.pop(cl_ord_id).set()
+        is_sent = await self._send(effect, self._broker.submit(effect.cl_ord_id, effect.approved))
+        self._answered(effect.cl_ord_id, is_sent=is_sent)
 
-    async def _change(self, effect: SendCancel | SendReplace, target: str) -> None:
-        if (sending := self._sending.get(target)) is not None:
-            await sending.wait()
-        if isinstance(effect, SendCancel):
-            await self._send(effect.cl_ord_id, "cancel", self._broker.cancel(effect))
-        else:
-            await self._send(effect.cl_ord_id, "replace", self._broker.replace(effect))
+    async def _cancel(self, effect: SendCancel) -> None:
+        await self._send(effect, self._broker.cancel(effect))
 
-    async def _send(self, cl_ord_id: str, request: str, sending: Coroutine[Any, Any, None]) -> None:
+    async def _replace(self, effect: SendReplace) -> None:
+        if Capability.REPLACE not in self._broker.capabilities:
+            self._fail(effect.cl_ord_id, SendOutcome.REFUSED, "replace", "this venue does not replace orders")
+            return
+        await self._send(effect, self._broker.replace(effect))
+
+    async def _send(self, effect: Send, sending: Coroutine[Any, Any, None]) -> bool:
+        """Wait for the answer and tell the Desk of one that is none. False where we know that nothing was written."""
+        cl_ord_id, request = effect.cl_ord_id, _REQUESTS[type(effect)]
         try:
             async with asyncio.timeout(self._timeout_s):
                 await sending
         except NotSent as e:
             self._fail(cl_ord_id, SendOutcome.NOT_SENT, request, str(e))
+            return False
         except Refused as e:
             self._fail(cl_ord_id, SendOutcome.REFUSED, request, str(e), is_duplicate=isinstance(e, Duplicate))
         except TimeoutError:
@@ -259,6 +250,7 @@ class Outbox:
                 "the outcome of a send is unknown", cl_ord_id=cl_ord_id, request=request, error=repr(e), exc_info=not is_network
             )
             self._fail(cl_ord_id, SendOutcome.UNKNOWN, request, f"{type(e).__name__}: {e}")
+        return True
 
     def _fail(self, cl_ord_id: str, outcome: SendOutcome, request: str, text: str, *, is_duplicate: bool = False) -> None:
         failed = SendFailed(

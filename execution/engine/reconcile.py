@@ -1,6 +1,7 @@
 """Questions to the venue: the whole picture (QueryVenue → Reconciled) and one order (QueryOrder → OrderFound).
 
-A question that fails is asked again with growing pauses until it is answered: the absence of an answer is never an answer. The Desk judges what it hears; `asked_seq` and `asked_at` tell it what it already knew when the question left.
+A question that fails is asked again with growing pauses until it is answered: the absence of an answer is never an answer. The Desk
+judges what it hears; `asked_seq` and `asked_at` tell it what it already knew when the question left.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from execution.core.messages import Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill
 from execution.core.ports import Broker, BrokerError
 from execution.engine.clock import AccountClock
+from execution.engine.lanes import Budget
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -37,13 +39,23 @@ class Knower(Protocol):
 
 
 class Reconciler:
-    """Builds the work of a question for the outbox's query lane."""
+    """Builds the work of a question for the outbox's query lane. `budget` pays for each request of it."""
 
-    def __init__(self, broker: Broker, desk: Knower, *, clock: AccountClock, timing: Timing, take: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        desk: Knower,
+        *,
+        clock: AccountClock,
+        timing: Timing,
+        budget: Budget,
+        take: Callable[[Event], None],
+    ) -> None:
         self._broker = broker
         self._desk = desk
         self._clock = clock
         self._timeout_s = timing.send_timeout_ms / 1000
+        self._budget = budget
         self._take = take
         #: order → how often it was asked for: an older asking gives up when a newer one runs
         self._askings: dict[str, int] = {}
@@ -54,10 +66,10 @@ class Reconciler:
         while True:
             asked_seq, asked_at = self._desk.seq, self._clock.now()
             try:
-                orders = await self._timed(self._broker.orders_open())
-                positions = await self._timed(self._broker.positions())
-                balances = await self._timed(self._broker.balances())
-                fills = await self._timed(self._broker.fills_since(self._since(asked_at)))
+                orders = await self._timed(self._broker.orders_open)
+                positions = await self._timed(self._broker.positions)
+                balances = await self._timed(self._broker.balances)
+                fills = await self._timed(self._broker.fills_since, self._since(asked_at))
             except (BrokerError, TimeoutError, OSError) as e:
                 attempt += 1
                 await self._pause(effect.query_id, attempt, e)
@@ -83,11 +95,11 @@ class Reconciler:
         while self._askings.get(key, asking) == asking:
             asked_at = self._clock.now()
             try:
-                order = await self._timed(self._broker.order_by_cl_ord_id(effect.cl_ord_id, effect.symbol))
+                order = await self._timed(self._broker.order_by_cl_ord_id, effect.cl_ord_id, effect.symbol)
                 if order is None:
-                    found = await self._timed(self._broker.orders_open())
+                    found = await self._timed(self._broker.orders_open)
                     order = next((o for o in found if o.cl_ord_id == effect.cl_ord_id), None)
-                fills = await self._timed(self._broker.fills_since(self._since(asked_at)))
+                fills = await self._timed(self._broker.fills_since, self._since(asked_at))
             except (BrokerError, TimeoutError, OSError) as e:
                 attempt += 1
                 await self._pause(key, attempt, e)
@@ -113,9 +125,10 @@ class Reconciler:
         last = self._desk.reconciled_at
         return last - _OVERLAP if last is not None else asked_at - _FIRST_LOOK_BACK
 
-    async def _timed(self, question: Awaitable[T]) -> T:
+    async def _timed(self, ask: Callable[..., Awaitable[T]], *what: Any) -> T:
+        await self._budget.spend()
         async with asyncio.timeout(self._timeout_s):
-            return await question
+            return await ask(*what)
 
     async def _pause(self, key: str, attempt: int, error: Exception) -> None:
         log.warning("the venue did not answer a question", question=key, attempt=attempt, error=str(error) or type(error).__name__)

@@ -50,6 +50,7 @@ from execution.engine.checklist import Checklist
 from execution.engine.clock import AccountClock, Clock, monotonic
 from execution.engine.database import DatabaseThread
 from execution.engine.floor import Floor
+from execution.engine.lanes import Budgets, Lane
 from execution.engine.leases import Held
 from execution.engine.loop import SNAPSHOT_EVERY, DeskLoop
 from execution.engine.outbox import Outbox
@@ -95,11 +96,19 @@ class Runner:
     """Runs one account until drained, lost or failed; `run` returns only after `drain`, and raises for everything else."""
 
     def __init__(
-        self, account_id: int, parts: Parts, lease: Held, *, poisoned: frozenset[bytes] = frozenset(), retry: Event | None = None
+        self,
+        account_id: int,
+        parts: Parts,
+        lease: Held,
+        *,
+        budgets: Budgets,
+        poisoned: frozenset[bytes] = frozenset(),
+        retry: Event | None = None,
     ) -> None:
         self.account_id = account_id
         self.lease = lease
         self._parts = parts
+        self._budgets = budgets
         self._poisoned = poisoned
         self._retry = retry
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -209,13 +218,13 @@ class Runner:
         feed = parts.open_feed(
             account.feed, instruments=recovered.settings.instruments, seed=_FEED_SEED, offset=offset, clock=parts.clock.now
         )
-        self._build(recovered, feed, account.feed)
+        self._build(recovered, feed, account)
         await self._row_write(feed_label=feed.label, feed_is_synthetic=feed.is_synthetic, engine=parts.engine)
         parts.publisher.add(self)
         self._begin(recovered, news[self.account_id])
 
-    def _build(self, recovered: Recovered, feed: Feed, feed_spec: str) -> None:
-        parts = self._parts
+    def _build(self, recovered: Recovered, feed: Feed, account: Account) -> None:
+        parts, budgets = self._parts, self._budgets.at(account.broker)
         clock = AccountClock(parts.clock, recovered.desk.state.at)
         self.stream = Stream(account_id=self.account_id, code=recovered.account_code)
         self._loop = DeskLoop(
@@ -235,16 +244,24 @@ class Runner:
         self._floor = Floor(
             self._loop,
             feed,
-            feed_spec=feed_spec,
+            feed_spec=account.feed,
             shown=self._broker.on_market if isinstance(self._broker, TakesMarket) else None,
             stream=self.stream,
             note=self._log_bot,
         )
         self._timers = Timers(clock, woke=lambda name: self.take(Woke(at=clock.now(), timer=name)))
         self._outbox = Outbox(
-            self._broker, lease=self.lease, clock=clock, timing=parts.timing, failed=self.take, crashed=self._broken
+            self._broker,
+            lease=self.lease,
+            clock=clock,
+            timing=parts.timing,
+            budgets=budgets,
+            failed=self.take,
+            crashed=self._broken,
         )
-        self._questions = Reconciler(self._broker, self, clock=clock, timing=parts.timing, take=self._answered)
+        self._questions = Reconciler(
+            self._broker, self, clock=clock, timing=parts.timing, budget=budgets[Lane.QUERIES], take=self._answered
+        )
         self.is_open = True
         self.close_entries(self._entries_closed)
 

@@ -21,6 +21,7 @@ from execution.core.messages import Event
 from execution.engine import leases, vitals
 from execution.engine.brains import Seat
 from execution.engine.clock import monotonic
+from execution.engine.lanes import Budgets
 from execution.engine.leases import Held
 from execution.engine.loop import EventFailed, fingerprint
 from execution.engine.recovery import ReplayDiffers
@@ -88,6 +89,7 @@ class Supervisor:
         self._look = asyncio.Event()
         self._is_draining = False
         self._refused: set[int] = set()
+        self._budgets = Budgets()
         self._vitals = vitals.Vitals(fsync_ms)
 
     async def run(self) -> None:
@@ -142,6 +144,7 @@ class Supervisor:
 
     async def _claim_free(self) -> None:
         wanted = await self._parts.database.run(_accounts_wanted)
+        self._budgets.divide(await self._parts.database.run(leases.engines_by_venue))
         for slot in [slot for pk, slot in self._slots.items() if pk not in wanted]:
             await self._let_go(slot)
         for pk, account in wanted.items():
@@ -199,7 +202,14 @@ class Supervisor:
     async def _keep(self, slot: Slot) -> None:
         """Run the account again and again until it is let go or lost."""
         while slot.lease.left_s > 0:
-            runner = slot.runner = Runner(slot.lease.account_id, self._parts, slot.lease, poisoned=slot.poisoned, retry=slot.retry)
+            runner = slot.runner = Runner(
+                slot.lease.account_id,
+                self._parts,
+                slot.lease,
+                budgets=self._budgets,
+                poisoned=slot.poisoned,
+                retry=slot.retry,
+            )
             slot.retry = None
             if self._is_killed:
                 runner.close_entries(_KILLED)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from decimal import Decimal
 
 import pytest
 
-from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, Timing
+from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, SendReplace, Timing
 from execution.core.ports import Duplicate, NotSent, Refused
 from execution.engine.clock import AccountClock, Clock
+from execution.engine.lanes import Budget, Budgets, Lane
 from execution.engine.leases import Claim, Held
-from execution.engine.outbox import Budget, Outbox
+from execution.engine.outbox import Outbox
 from risk.core.units import OrdType, Scope, ScopeKind, Side, TimeInForce
 from risk.core.verdict import Approved, OrderClass
 from tests.engine.venue import ScriptedVenue, until
@@ -44,10 +46,18 @@ def cancel(cl_ord_id: str) -> SendCancel:
     return SendCancel(cl_ord_id=cl_ord_id, order_id="", symbol="BTCUSDT", side=Side.BUY, order_class=OrderClass.ENTRY)
 
 
+def replace(cl_ord_id: str, orig_cl_ord_id: str) -> SendReplace:
+    return SendReplace(
+        cl_ord_id=cl_ord_id, orig_cl_ord_id=orig_cl_ord_id, order_id="", symbol="BTCUSDT", order_qty=Decimal(2), price=Decimal(5)
+    )
+
+
 class Desk:
     """An outbox with its venue and what came back."""
 
-    def __init__(self, *, lease_s: float = 10.0, timing: Timing | None = None) -> None:
+    def __init__(
+        self, *, lease_s: float = 10.0, timing: Timing | None = None, budgets: Mapping[Lane, Budget] | None = None
+    ) -> None:
         self.venue = ScriptedVenue()
         self.failed: list[SendFailed] = []
         self.crashed: list[BaseException] = []
@@ -57,11 +67,12 @@ class Desk:
             lease=self.lease,
             clock=AccountClock(Clock()),
             timing=timing or Timing(send_timeout_ms=200, send_age_ms_max=10_000),
+            budgets=budgets or Budgets().at("simulated"),
             failed=self.failed.append,
             crashed=self.crashed.append,
         )
 
-    def put(self, effect: SendNewOrder | SendCancel, *, age_s: float = 0.0) -> None:
+    def put(self, effect: SendNewOrder | SendCancel | SendReplace, *, age_s: float = 0.0) -> None:
         self.box.put(effect, born=time.monotonic() - age_s)
 
     @property
@@ -107,6 +118,84 @@ async def test_it_cancels_after_the_time_out_of_an_order_without_answer() -> Non
     await desk.box.finished()
     assert desk.outcomes == [("o1", "new", SendOutcome.UNKNOWN)]
     assert desk.venue.log[-1] == "cancel o1"
+
+
+async def test_it_lets_no_replace_overtake_its_order() -> None:
+    desk = Desk()
+    gate = desk.venue.hold("o1")
+    desk.put(send("o1"))
+    desk.put(replace("r1", "o1"))
+    desk.put(replace("r2", "working"))
+    await until(lambda: "replace r2" in desk.venue.log)
+    assert desk.box.waiting["SAFETY"] == 1
+    gate.set()
+    await desk.box.finished()
+    assert desk.venue.log == ["new o1", "replace r2", "answered o1", "replace r1"]
+    assert desk.outcomes == []
+
+
+async def test_it_holds_no_lane_up_with_cancels_that_wait_for_their_orders() -> None:
+    desk = Desk()
+    for n in range(100):
+        desk.venue.hold(f"o{n}")
+        desk.put(send(f"o{n}", OrderClass.PROTECTION if n < 60 else OrderClass.ENTRY))
+    await turns()
+    for n in range(60, 70):
+        desk.put(cancel(f"o{n}"))
+    desk.put(cancel("working"))
+    await turns()
+    assert desk.venue.log[-1] == "cancel working"
+    for gate in desk.venue.held.values():
+        gate.set()
+    await desk.box.finished()
+    assert {f"cancel o{n}" for n in range(60, 70)} <= set(desk.venue.log)
+
+
+async def test_it_brings_a_replace_back_with_its_order() -> None:
+    desk = Desk(lease_s=0.0)
+    desk.put(send("o1"))
+    desk.put(replace("r1", "o1"))
+    desk.box.drop_unsent(FIRM)
+    assert desk.outcomes == [("o1", "new", SendOutcome.NOT_SENT), ("r1", "replace", SendOutcome.NOT_SENT)]
+
+
+async def test_it_brings_the_changes_back_of_an_order_that_could_not_be_written() -> None:
+    desk = Desk()
+    gate = desk.venue.hold("o1")
+    desk.venue.raises["o1"] = NotSent("no socket")
+    desk.put(send("o1"))
+    await turns()
+    desk.put(cancel("o1"))
+    gate.set()
+    await desk.box.finished()
+    assert desk.outcomes == [("o1", "new", SendOutcome.NOT_SENT), ("o1", "cancel", SendOutcome.NOT_SENT)]
+    assert "cancel o1" not in desk.venue.log
+
+
+async def test_it_refuses_a_replace_that_the_venue_cannot_do() -> None:
+    desk = Desk()
+    desk.venue.capabilities = frozenset()
+    desk.put(replace("r1", "o1"))
+    await desk.box.finished()
+    assert desk.outcomes == [("r1", "replace", SendOutcome.REFUSED)]
+    assert desk.venue.log == []
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NotSent("no socket"), SendOutcome.NOT_SENT),
+        (Refused("too late"), SendOutcome.REFUSED),
+        (OSError("reset"), SendOutcome.UNKNOWN),
+    ],
+)
+async def test_it_names_the_outcome_of_a_change(error: Exception, outcome: SendOutcome) -> None:
+    desk = Desk()
+    desk.venue.raises = {"o1": error, "r1": error}
+    desk.put(cancel("o1"))
+    desk.put(replace("r1", "o2"))
+    await desk.box.finished()
+    assert desk.outcomes == [("o1", "cancel", outcome), ("r1", "replace", outcome)]
 
 
 async def test_it_takes_an_order_back_that_was_canceled_before_it_started() -> None:
@@ -228,7 +317,27 @@ async def test_it_refuses_entries_while_they_are_closed_and_takes_them_again() -
     assert sorted(desk.venue.log) == ["new o2", "new stop"]
 
 
-async def test_it_spends_no_more_than_the_budget() -> None:
-    budget = Budget(5.0)
-    assert [budget.take() for _ in range(6)] == [True] * 5 + [False]
-    assert budget.wait_s > 0
+async def test_it_sends_no_more_entries_than_the_venue_grants_and_cancels_all_the_same() -> None:
+    budgets = {Lane.SAFETY: Budget(1000.0), Lane.ENTRIES: Budget(2.0), Lane.QUERIES: Budget(1000.0)}
+    desk = Desk(timing=Timing(send_age_ms_max=100), budgets=budgets)
+    for n in range(4):
+        desk.put(send(f"o{n}"))
+    desk.put(cancel("working"))
+    await turns()
+    assert desk.venue.log == ["new o0", "new o1", "cancel working"]
+    await desk.box.finished()
+    assert desk.outcomes == [("o2", "new", SendOutcome.NOT_SENT), ("o3", "new", SendOutcome.NOT_SENT)]
+
+
+async def test_it_asks_a_question_without_waiting_for_orders() -> None:
+    desk, asked = Desk(), asyncio.Event()
+    for n in range(200):
+        desk.venue.hold(f"o{n}")
+        desk.put(send(f"o{n}"))
+
+    async def ask() -> None:
+        asked.set()
+
+    desk.box.ask(ask)
+    await asked.wait()
+    desk.box.abandon()

@@ -11,6 +11,7 @@ import pytest
 from execution.core.messages import Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill, VenueOrder
 from execution.engine import reconcile
 from execution.engine.clock import AccountClock, Clock
+from execution.engine.lanes import Budget
 from execution.engine.reconcile import Reconciler
 from risk.core.units import OrdType, Side
 from tests.conftest import NOON
@@ -29,7 +30,8 @@ class Knows:
 def asked(venue: ScriptedVenue) -> tuple[Reconciler, list[Any]]:
     heard: list[Event] = []
     clock = AccountClock(Clock())
-    return Reconciler(venue, Knows(), clock=clock, timing=Timing(send_timeout_ms=500), take=heard.append), heard
+    budget, timing = Budget(1000.0), Timing(send_timeout_ms=500)
+    return Reconciler(venue, Knows(), clock=clock, timing=timing, budget=budget, take=heard.append), heard
 
 
 @pytest.fixture(autouse=True)

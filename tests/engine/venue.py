@@ -14,7 +14,7 @@ from risk.core.verdict import Approved, Capability
 class ScriptedVenue:
     """`held` requests wait for `answer`; `raises` says what a request of that id ends with."""
 
-    capabilities: frozenset[Capability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset({Capability.REPLACE})
     is_eventually_consistent = False
 
     def __init__(self) -> None:
