@@ -53,12 +53,15 @@ class Held:
 
 
 def claim(account_id: int, *, engine: str, lease_s: float, send_timeout_s: float) -> Claim | None:
-    """Take the account if its lease is free, released, or held by a process of this machine that is gone. None if not."""
+    """Take the account if its lease is free, released, or held by a process of this machine that is gone. None if not.
+
+    What still is this engine's own it may claim anew: its runner gave up in doubt, after standing still for too long.
+    """
     Lease.objects.get_or_create(account_id=account_id)
     with transaction.atomic(), connection.cursor() as cursor:
         owner, token, since_expiry = _owner(cursor, account_id)
-        is_dead = since_expiry is not None and since_expiry < 0 and _is_gone(owner)
-        if since_expiry is not None and since_expiry < 0 and not is_dead:
+        runs = since_expiry is not None and since_expiry < 0
+        if runs and owner != engine and not _is_gone(owner):
             return None
         cursor.execute(
             f"UPDATE execution_lease SET engine = %s, token = token + 1, expires_at = {_LATER[connection.vendor]} "  # noqa: S608

@@ -42,6 +42,12 @@ def test_it_gives_an_account_to_one_engine(account: Account) -> None:
     assert take(account, "two") is None
 
 
+def test_it_lets_an_engine_claim_anew_what_is_still_its_own(account: Account) -> None:
+    """Its runner gave up, and the renewal went through all the same: nobody else would come before the lease runs out."""
+    take(account, "one")
+    assert take(account, "one", send_timeout_s=30.0) == Claim(account.pk, 2, 30.0)
+
+
 def test_it_raises_the_token_at_each_claim(account: Account) -> None:
     take(account, "one")
     release(account.pk, token=1)
