@@ -20,7 +20,7 @@ from execution.core.orders import ENTRY, LEGS, OrderState
 from execution.core.pnl import Booked
 from execution.core.positions import FillState, PositionState
 from execution.core.protection import overshot
-from execution.core.sending import backoff_ms, cancel, query, query_timer
+from execution.core.sending import backoff_ms, cancel, query, query_timer, watch_for_answer
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO
@@ -195,6 +195,8 @@ def _own(turn: Turn, position: PositionState, opener: FillState | None) -> None:
 def _works_again(turn: Turn, order: OrderState) -> None:
     """A filled order is short of its quantity now. The venue is asked whether it works; an entry is canceled, it was decided long ago."""
     query(turn, order)
+    if order.pending is not None:
+        watch_for_answer(turn)
     if order.is_unknown:
         order.tries = 0
         turn.wake(query_timer(order), ms=backoff_ms(order))

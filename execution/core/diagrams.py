@@ -8,24 +8,32 @@ from decimal import Decimal
 from execution.core import orders
 from execution.core.brackets import STATUSES
 from execution.core.messages import ExecType
-from execution.core.orders import TRANSITIONS, Move, OrderState, OrdStatus, Purpose
+from execution.core.orders import OrderState, OrdStatus, Purpose
+from execution.core.transitions import TRANSITIONS, Move
 from risk.core.units import ONE, ZERO, OrdType, Side, TimeInForce
 from risk.core.verdict import OrderClass
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
 _QTY = Decimal(2)
+_HELD = (OrdStatus.STOPPED, OrdStatus.SUSPENDED, OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED)
+_ASKED = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
 
 
 def order_diagram() -> str:
     """Every way an order's status can change, as a Mermaid state diagram. What leaves the status as it is, is in the table below it."""
-    edges: dict[tuple[OrdStatus, OrdStatus], list[str]] = {}
+    edges: dict[tuple[str, str], dict[str, None]] = {}
     for (status, exec_type), move in TRANSITIONS.items():
         for after in _outcomes(status, exec_type, move):
-            if after is not status:
-                edges.setdefault((status, after), []).append(exec_type.value)
+            if _drawn(after) != _drawn(status):
+                edges.setdefault((_drawn(status), _drawn(after)), {})[exec_type.value] = None
     lines = ["stateDiagram-v2", f"    [*] --> {OrdStatus.PENDING_NEW.value}"]
-    lines += [f"    {a.value} --> {b.value}: {', '.join(words)}" for (a, b), words in edges.items()]
+    lines += [f"    {before} --> {after}: {', '.join(words)}" for (before, after), words in edges.items()]
     return _fenced(lines)
+
+
+def _drawn(status: OrdStatus) -> str:
+    """What the venue holds is drawn as one state."""
+    return "HELD" if status in _HELD else status.value
 
 
 def order_table() -> str:
@@ -47,7 +55,7 @@ def bracket_table() -> str:
 def _outcomes(status: OrdStatus, exec_type: ExecType, move: Move) -> list[OrdStatus]:
     """The statuses that a word may lead to: a fill may be a part or the rest, a fallen request may uncover more than one."""
     found = []
-    for filled in (ZERO, ONE):
+    for filled in (ZERO, ONE, _QTY):
         for qty in (ONE, _QTY - filled):
             order = _order_in(status, filled)
             if order is None:
@@ -77,20 +85,32 @@ def _apply(order: OrderState, exec_type: ExecType, move: Move, qty: Decimal) -> 
             orders.lose(order)
         case Move.REVIVE:
             orders.revive(order)
+            _apply(order, exec_type, TRANSITIONS[OrdStatus.UNKNOWN, exec_type], qty)
+        case Move.ARRIVE:
+            orders.arrive(order, order_id="")
+        case Move.HOLD:
+            if order.done is None:
+                orders.accept(order, at=_AT, order_id="")
+            orders.hold(order, OrdStatus(exec_type.value), is_over=False, at=_AT)
+        case Move.RESTATE:
+            orders.reinstate(order)
             orders.accept(order, at=_AT, order_id="")
+            orders.restate(order, at=_AT, order_qty=None, price=None, stop_px=None)
         case Move.BUST:
             orders.rebook(order, qty=-min(qty, order.cum_qty), cost=ZERO, works=True, at=_AT)
         case Move.COMPARE | Move.LATE:
             pass
 
 
+_UNFILLED = (OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
+
+
 def _order_in(status: OrdStatus, filled: Decimal) -> OrderState | None:
     """An order of two in a status with this much filled; None where that cannot be."""
-    if (status is OrdStatus.PARTIALLY_FILLED) is not bool(filled) and status in (
-        OrdStatus.PENDING_NEW,
-        OrdStatus.NEW,
-        OrdStatus.PARTIALLY_FILLED,
-    ):
+    is_full = filled == _QTY
+    if (status is OrdStatus.FILLED) is not is_full and status not in _ASKED:
+        return None
+    if (status is OrdStatus.PARTIALLY_FILLED) is not bool(filled) and status in _UNFILLED:
         return None
     order = OrderState(
         cl_ord_id="1",
@@ -104,14 +124,17 @@ def _order_in(status: OrdStatus, filled: Decimal) -> OrderState | None:
         order_qty=_QTY,
         created_at=_AT,
         updated_at=_AT,
-        cum_qty=_QTY if status is OrdStatus.FILLED else filled,
+        cum_qty=filled,
+        done=OrdStatus.FILLED if is_full else None,
     )
     order.is_accepted = bool(order.cum_qty) or status not in (OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN, OrdStatus.REJECTED)
     order.is_unknown = status is OrdStatus.UNKNOWN
-    if status in (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE):
+    if status in _ASKED:
         order.pending = status
     elif status in (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED):
         order.done = status
+    elif status in _HELD:
+        order.hold = status
     return order
 
 

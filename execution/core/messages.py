@@ -242,12 +242,19 @@ class ExecType(StrEnum):
 
     NEW = "NEW"
     TRADE = "TRADE"
+    PENDING_NEW = "PENDING_NEW"
     CANCELED = "CANCELED"
     REPLACED = "REPLACED"
     REJECTED = "REJECTED"
     EXPIRED = "EXPIRED"
     CANCEL_REJECTED = "CANCEL_REJECTED"
     REPLACE_REJECTED = "REPLACE_REJECTED"
+    DONE_FOR_DAY = "DONE_FOR_DAY"
+    STOPPED = "STOPPED"
+    SUSPENDED = "SUSPENDED"
+    CALCULATED = "CALCULATED"
+    #: the venue says unasked what the order is now
+    RESTATED = "RESTATED"
     TRADE_CANCEL = "TRADE_CANCEL"
     TRADE_CORRECT = "TRADE_CORRECT"
     STATUS = "STATUS"
@@ -356,7 +363,7 @@ class Reported(_Event, frozen=True, tag="reported"):
     #: the fill that a TRADE_CANCEL or TRADE_CORRECT is about
     exec_ref_id: str = ""
     leaves_qty: Decimal | None = None
-    #: the order as it is now, where a REPLACED says so
+    #: the order as it is now, where a REPLACED or RESTATED says so
     order_qty: Decimal | None = None
     price: Decimal | None = None
     stop_px: Decimal | None = None

@@ -1,14 +1,16 @@
 """The order machine: what the venue says, and what we then believe of an order.
 
 Rules of this file.
-1. Everything that changes our belief about an order is a row of TRANSITIONS. What is not in it raises an alarm and changes nothing.
-2. State is facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`. `ord_status` is derived from them, never stored.
+1. Everything that changes our belief about an order is a row of TRANSITIONS (`transitions.py`). What is not in it raises an alarm and
+   changes nothing.
+2. State is facts: `is_accepted`, `cum_qty`, `done`, `pending`, `hold`, `is_unknown`. `ord_status` is derived from them, never stored.
 3. A fill moves money, so it is always booked: before the acknowledgement, after a cancel, after a reject. The status becomes FILLED
    only at the full quantity. A repeated `exec_id` changes nothing; `cum_qty` decreases only by a bust, and a filled order that is
    short of its quantity then works again, if the venue says so.
-4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath and fall back to it when refused; a pending cancel covers a pending
-   replace. What a replace asks for is kept apart in `replacing` until the venue says REPLACED.
+4. PENDING_CANCEL and PENDING_REPLACE cover the status beneath, FILLED too, and fall back to it when refused; a pending cancel covers a
+   pending replace. What a replace asks for is kept apart in `replacing` until the venue says REPLACED.
 5. UNKNOWN covers those: an order whose send was not answered may work or may not exist, and keeps its reservation until we know.
+   STOPPED, SUSPENDED, DONE_FOR_DAY and CALCULATED are the venue's: it holds the order, until the next word about it.
 6. Our own conclusions (NOT_SENT, NEVER_ARRIVED) may be wrong: such an order is over by presumption, and a later word of the venue
    revives it. A venue's final word is not undone by an older one that arrives late.
 
@@ -18,7 +20,7 @@ and no desk: positions, brackets and alarms follow from what the functions retur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -42,6 +44,14 @@ class OrdStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
     PENDING_CANCEL = "PENDING_CANCEL"
     PENDING_REPLACE = "PENDING_REPLACE"
+    #: the venue guarantees a price and has not filled yet
+    STOPPED = "STOPPED"
+    #: not eligible to trade for now
+    SUSPENDED = "SUSPENDED"
+    #: no more fills today
+    DONE_FOR_DAY = "DONE_FOR_DAY"
+    #: no more fills today, and the day's average is calculated
+    CALCULATED = "CALCULATED"
 
 
 #: Members used at every event. In Python 3.11 `OrdStatus.NEW` is a search through the class that costs more than a dict lookup.
@@ -51,6 +61,8 @@ _PENDING_NEW: Final = OrdStatus.PENDING_NEW
 _NEW: Final = OrdStatus.NEW
 _PARTIALLY_FILLED: Final = OrdStatus.PARTIALLY_FILLED
 _UNKNOWN: Final = OrdStatus.UNKNOWN
+#: what the venue holds and what covers FILLED by FIX precedence
+_FOR_THE_DAY: Final = (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED)
 
 
 class Purpose(StrEnum):
@@ -124,6 +136,8 @@ class OrderState(msgspec.Struct, kw_only=True):
     #: PENDING_CANCEL or PENDING_REPLACE while such a request is unanswered
     pending: OrdStatus | None = None
     pending_since: datetime | None = None
+    #: STOPPED, SUSPENDED, DONE_FOR_DAY or CALCULATED while the venue works it no further
+    hold: OrdStatus | None = None
     is_unknown: bool = False
     #: money per unit set aside while the order works (entries only)
     reserve_px: Decimal = ZERO
@@ -148,13 +162,18 @@ class OrderState(msgspec.Struct, kw_only=True):
 
     @property
     def ord_status(self) -> OrdStatus:
-        """By FIX precedence: done, then what covers the status beneath, then the status beneath."""
-        if self.done is not None:
-            return self.done
+        """By FIX precedence: what is asked for covers the status beneath."""
         if self.is_unknown:
             return _UNKNOWN
-        if self.pending is not None:
-            return self.pending
+        return self.pending if self.pending is not None else self.status_beneath
+
+    @property
+    def status_beneath(self) -> OrdStatus:
+        """The status without what was asked for: what the venue holds, what is over, what works."""
+        if self.hold is not None and (self.done is None or self.hold in _FOR_THE_DAY):
+            return self.hold
+        if self.done is not None:
+            return self.done
         if self.cum_qty:
             return _PARTIALLY_FILLED
         return _NEW if self.is_accepted else _PENDING_NEW
@@ -195,8 +214,11 @@ class OrderState(msgspec.Struct, kw_only=True):
     def is_resting(self) -> bool:
         """True when the venue has said that it works and nobody asked to take it away.
 
-        One whose replace was not answered rests all the same, with `leaves_qty` or with `leaves_qty_asked`.
+        One whose replace was not answered rests all the same, with `leaves_qty` or with `leaves_qty_asked`. One that is done for the
+        day does, because nothing trades before it works again; a suspended one does not.
         """
+        if self.hold is OrdStatus.SUSPENDED:
+            return False
         is_there = self.is_accepted and (not self.is_unknown or self.replacing is not None)
         return self.done is None and is_there and self.pending is not PENDING_CANCEL
 
@@ -204,91 +226,6 @@ class OrderState(msgspec.Struct, kw_only=True):
     def is_protective(self) -> bool:
         return self.order_class is OrderClass.PROTECTION
 
-
-# --- the table ---------------------------------------------------------------------------------------------------------
-
-
-class Move(StrEnum):
-    """What happens to an order. The words are those of the diagram."""
-
-    ACCEPT = "works at the venue"
-    BOOK = "book the fill"
-    END = "over"
-    ASK = "request sent"
-    FALL_BACK = "request refused"
-    RESIZE = "resized"
-    LOSE = "answer lost"
-    REVIVE = "believed, if its end was only presumed"
-    BUST = "book it again without the fill"
-    COMPARE = "compare quantities"
-    LATE = "old news"
-
-
-_DONE: Final = (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED)
-#: what an order can be by our own conclusion, and what only the venue makes of it
-_PRESUMABLE: Final = (OrdStatus.REJECTED, OrdStatus.CANCELED)
-_FINAL: Final = (OrdStatus.FILLED, OrdStatus.EXPIRED)
-_LIVE: Final = (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
-_ASKED: Final = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
-_UNANSWERED: Final = (OrdStatus.PENDING_NEW, OrdStatus.UNKNOWN)
-_OPEN: Final = (*_UNANSWERED, *_LIVE, *_ASKED)
-
-
-def _rows(exec_type: ExecType, *moves: tuple[Iterable[OrdStatus], Move]) -> dict[tuple[OrdStatus, ExecType], Move]:
-    return {(status, exec_type): move for statuses, move in moves for status in statuses}
-
-
-TRANSITIONS: Final[Mapping[tuple[OrdStatus, ExecType], Move]] = {
-    **_rows(
-        ExecType.NEW,
-        ((*_UNANSWERED, *_ASKED), Move.ACCEPT),
-        ((*_LIVE, OrdStatus.FILLED, OrdStatus.EXPIRED), Move.LATE),
-        (_PRESUMABLE, Move.REVIVE),
-    ),
-    **_rows(ExecType.TRADE, ((*_OPEN, *_DONE), Move.BOOK)),
-    **_rows(ExecType.TRADE_CANCEL, ((*_OPEN, *_DONE), Move.BUST)),
-    **_rows(ExecType.TRADE_CORRECT, ((*_OPEN, *_DONE), Move.BUST)),
-    **_rows(ExecType.CANCELED, (_OPEN, Move.END), (_FINAL, Move.LATE), (_PRESUMABLE, Move.REVIVE)),
-    **_rows(ExecType.EXPIRED, (_OPEN, Move.END), (_FINAL, Move.LATE), (_PRESUMABLE, Move.REVIVE)),
-    **_rows(
-        ExecType.REJECTED,
-        ((*_UNANSWERED, OrdStatus.NEW, OrdStatus.PENDING_CANCEL), Move.END),
-        ((OrdStatus.REJECTED,), Move.REVIVE),
-    ),
-    **_rows(
-        ExecType.PENDING_CANCEL,
-        ((*_UNANSWERED, *_LIVE, OrdStatus.PENDING_REPLACE), Move.ASK),
-        ((OrdStatus.PENDING_CANCEL, *_FINAL), Move.LATE),
-        (_PRESUMABLE, Move.REVIVE),
-    ),
-    **_rows(
-        ExecType.PENDING_REPLACE,
-        ((*_LIVE, OrdStatus.UNKNOWN), Move.ASK),
-        ((*_ASKED, *_FINAL), Move.LATE),
-        (_PRESUMABLE, Move.REVIVE),
-    ),
-    **_rows(
-        ExecType.CANCEL_REJECTED,
-        ((OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN), Move.FALL_BACK),
-        ((*_LIVE, *_DONE, OrdStatus.PENDING_REPLACE), Move.LATE),
-    ),
-    **_rows(
-        ExecType.REPLACED,
-        ((*_LIVE, *_ASKED, OrdStatus.UNKNOWN, OrdStatus.FILLED), Move.RESIZE),
-        ((OrdStatus.EXPIRED,), Move.LATE),
-        (_PRESUMABLE, Move.REVIVE),
-    ),
-    **_rows(ExecType.REPLACE_REJECTED, ((*_ASKED, OrdStatus.UNKNOWN), Move.FALL_BACK), ((*_LIVE, *_DONE), Move.LATE)),
-    **_rows(ExecType.STATUS, ((*_OPEN, *_DONE), Move.COMPARE)),
-    **_rows(ExecType.NOT_SENT, ((OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL), Move.END), ((OrdStatus.REJECTED,), Move.LATE)),
-    **_rows(ExecType.SEND_REFUSED, ((*_UNANSWERED, OrdStatus.PENDING_CANCEL), Move.END), ((OrdStatus.REJECTED,), Move.LATE)),
-    **_rows(
-        ExecType.SEND_UNKNOWN,
-        ((OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL), Move.LOSE),
-        ((*_LIVE, *_DONE, OrdStatus.UNKNOWN, OrdStatus.PENDING_REPLACE), Move.LATE),
-    ),
-    **_rows(ExecType.NEVER_ARRIVED, ((OrdStatus.UNKNOWN,), Move.END)),
-}
 
 #: what an END leaves behind
 _ENDS: Final[Mapping[ExecType, OrdStatus]] = {
@@ -312,7 +249,7 @@ def accept(order: OrderState, *, at: datetime, order_id: str) -> None:
     if order.is_unknown:
         order.is_unknown = False
         order.tries = 0
-    order.absent_at = None
+    order.absent_at = order.hold = None
     order.order_id = order_id or order.order_id
     if not order.is_accepted:
         order.is_accepted = True
@@ -325,6 +262,7 @@ def end(order: OrderState, exec_type: ExecType, *, at: datetime, text: str) -> N
     if exec_type is ExecType.NEVER_ARRIVED and order.is_accepted:
         done = OrdStatus.CANCELED
     _finish(order, FILLED if order.cum_qty >= order.order_qty else done, at=at)
+    answered(order)
     order.is_presumed = exec_type in _OURS
     order.text = text or order.text
     if order.done is OrdStatus.REJECTED:
@@ -334,10 +272,37 @@ def end(order: OrderState, exec_type: ExecType, *, at: datetime, text: str) -> N
 def _finish(order: OrderState, done: OrdStatus, *, at: datetime) -> None:
     order.done = done
     order.done_at = at
-    order.pending = order.pending_since = None
+    order.hold = None
     order.is_unknown = False
     if done is not FILLED:
         order.replacing = None  # a larger order that the venue still makes of a filled one works again
+
+
+def answered(order: OrderState) -> None:
+    """Nothing asked for is on its way any more."""
+    order.pending = order.pending_since = None
+
+
+def arrive(order: OrderState, *, order_id: str) -> None:
+    """The venue has it and has not accepted it yet."""
+    order.is_unknown = False
+    order.absent_at = None
+    order.order_id = order_id or order.order_id
+
+
+def hold(order: OrderState, status: OrdStatus, *, is_over: bool, at: datetime) -> None:
+    """The venue works the order no further: for now, or, as a day order that is done for the day, for good."""
+    if is_over and order.done is None:
+        _finish(order, FILLED if order.cum_qty >= order.order_qty else OrdStatus.EXPIRED, at=at)
+        answered(order)
+    order.hold = status
+
+
+def reinstate(order: OrderState) -> None:
+    """The venue works an order again that was over."""
+    order.done = order.done_at = order.hold = None
+    order.is_presumed = False
+    order.ord_rej_reason = ""
 
 
 def ask(order: OrderState, pending: OrdStatus, *, at: datetime, by: str = "") -> None:
@@ -391,21 +356,26 @@ def resize(
     stop_px: Decimal | None,
     replace_id: str = "",
 ) -> None:
-    """The venue changed the order: to what it says, else to what was asked. What filled stays filled, so a quantity at or below it
-    completes the order, and a larger one opens a filled order again.
-    """
+    """The venue did a replace: the order is what the venue says, else what was asked."""
     asked = order.replacing
     if asked is not None and answers(order, replace_id=replace_id, order_qty=order_qty, price=price):
         order_qty = asked.order_qty if order_qty is None else order_qty
         price = asked.price if price is None else price
         stop_px = asked.stop_px if stop_px is None else stop_px
         order.replacing = None
+    order.replaced_as = replace_id if replace_id in order.replace_ids else order.replaced_as
+    if order.pending is not PENDING_CANCEL and order.replacing is None:
+        answered(order)
+    restate(order, at=at, order_qty=order_qty, price=price, stop_px=stop_px)
+
+
+def restate(order: OrderState, *, at: datetime, order_qty: Decimal | None, price: Decimal | None, stop_px: Decimal | None) -> None:
+    """The order as the venue says it is; what is not said stays. What filled stays filled, so a quantity at or below it completes the
+    order, and a larger one opens a filled order again.
+    """
     order.order_qty = order.order_qty if order_qty is None else max(order_qty, order.cum_qty)
     order.price = order.price if price is None else price
     order.stop_px = order.stop_px if stop_px is None else stop_px
-    order.replaced_as = replace_id if replace_id in order.replace_ids else order.replaced_as
-    if order.pending is not PENDING_CANCEL and order.replacing is None:
-        order.pending = order.pending_since = None
     if order.cum_qty >= order.order_qty:
         _finish(order, FILLED, at=at)
     elif order.done is FILLED:
@@ -432,6 +402,7 @@ def book(order: OrderState, *, exec_id: str, qty: Decimal, px: Decimal, at: date
     order.exec_ids.append(exec_id)
     order.cum_qty += qty
     order.cum_cost += qty * px
+    order.hold = None
     if order.done is None:
         accept(order, at=at, order_id=order_id)
     if order.cum_qty >= order.order_qty and order.done is not FILLED:

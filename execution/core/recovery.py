@@ -34,7 +34,7 @@ from execution.core.messages import (
     VenueOrder,
     WakeAt,
 )
-from execution.core.orders import OrderState, OrdStatus, Replacing
+from execution.core.orders import OrderState, OrdStatus, Replacing, answered
 from execution.core.reports import conclude, tell
 from execution.core.sending import ANSWERS, backoff_ms, cancel, cancel_request, query, query_timer
 from execution.core.turn import Turn
@@ -115,9 +115,12 @@ def query_due(turn: Turn, cl_ord_id: str) -> None:
 
 
 def cancel_due(turn: Turn, cl_ord_id: str) -> None:
-    """Try a refused cancel again, if the order still works."""
+    """Try a refused cancel again, if the order still works; one that filled is not asked for any more."""
     order = turn.state.orders.get(cl_ord_id)
-    if order is not None and order.is_resting and order.cancel_asked_by:
+    if order is not None and order.done is not None and order.pending is not None:
+        answered(order)
+        turn.touch_order(order)
+    elif order is not None and order.is_resting and order.cancel_asked_by:
         cancel(turn, order, by=order.cancel_asked_by)
 
 

@@ -19,10 +19,12 @@ from execution.core.busts import busted
 from execution.core.fills import book_fill, reopen
 from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
-from execution.core.orders import LEGS, Move, OrderState, OrdStatus, Purpose
+from execution.core.orders import LEGS, OrderState, OrdStatus, Purpose
 from execution.core.protection import leg_accepted, leg_refused
 from execution.core.sending import backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer, watch_for_answer
+from execution.core.transitions import TRANSITIONS, Move
 from execution.core.turn import Turn
+from risk.core.units import TimeInForce
 from risk.core.verdict import OrderClass
 
 
@@ -39,6 +41,8 @@ def send_failed(turn: Turn, event: SendFailed) -> None:
     """A request that no report answered."""
     order = turn.order(event.cl_ord_id)
     if order is None or order.done is not None:
+        if order is not None and order.pending is not None and event.request != "new":
+            _answered(turn, order)
         return
     if event.request == "new" and event.is_duplicate:
         _refused_as_duplicate(turn, order, event)
@@ -91,7 +95,7 @@ def conclude(turn: Turn, order: OrderState, exec_type: ExecType, text: str = "")
 
 def tell(turn: Turn, order: OrderState, report: Reported) -> None:
     """Move an order by one word about it."""
-    move = orders.TRANSITIONS.get((order.ord_status, report.exec_type))
+    move = TRANSITIONS.get((order.ord_status, report.exec_type))
     if move is None:
         _impossible(turn, order, report)
     else:
@@ -122,7 +126,7 @@ def _late(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _accept(turn: Turn, order: OrderState, report: Reported) -> None:
-    if order.is_accepted and not order.is_unknown:
+    if order.done is not None or (order.is_accepted and not order.is_unknown and order.hold is None):
         return _late(turn, order, report)
     was_unknown = order.is_unknown
     orders.accept(order, at=turn.at, order_id=report.order_id)
@@ -135,6 +139,14 @@ def _accept(turn: Turn, order: OrderState, report: Reported) -> None:
     return None
 
 
+def _arrive(turn: Turn, order: OrderState, report: Reported) -> None:
+    """The venue has it, and will accept or reject it."""
+    orders.arrive(order, order_id=report.order_id)
+    turn.touch_order(order)
+    turn.sleep(query_timer(order))
+    watch_for_answer(turn)
+
+
 def _after_doubt(turn: Turn, order: OrderState) -> None:
     """An order we were not sure of works: one that somebody, or a halt, wanted gone meanwhile is canceled now."""
     if order.pending is not None:
@@ -144,6 +156,8 @@ def _after_doubt(turn: Turn, order: OrderState) -> None:
 
 
 def _end(turn: Turn, order: OrderState, report: Reported) -> None:
+    if order.done is not None:
+        return _answered(turn, order)
     was_asked = order.pending is OrdStatus.PENDING_CANCEL
     orders.end(order, report.exec_type, at=turn.at, text=report.text)
     order.order_id = report.order_id or order.order_id
@@ -151,8 +165,21 @@ def _end(turn: Turn, order: OrderState, report: Reported) -> None:
     turn.sleep(query_timer(order))
     for alarm in ("order", "revived", "unknown"):
         turn.clear_alarm(f"{alarm}:{order.cl_ord_id}")
-    if order.done is OrdStatus.FILLED:
-        return
+    if order.cum_qty < order.order_qty:
+        _ended(turn, order, was_asked=was_asked)
+    return None
+
+
+def _answered(turn: Turn, order: OrderState) -> None:
+    """What was asked of an order that is over is answered: it shows as what it is."""
+    if order.pending is not None:
+        orders.answered(order)
+        turn.sleep(cancel_timer(order))
+        turn.touch_order(order)
+
+
+def _ended(turn: Turn, order: OrderState, *, was_asked: bool) -> None:
+    """An order is over and not filled."""
     if order.purpose in LEGS and not was_asked:
         leg_refused(turn, order)
     elif order.done is OrdStatus.REJECTED and order.purpose in (Purpose.EXIT, Purpose.OVERSHOOT):
@@ -172,6 +199,45 @@ def _asked(turn: Turn, order: OrderState, report: Reported) -> None:
     """The venue says that a cancel or replace is pending: somebody asked, here or there."""
     orders.ask(order, OrdStatus(report.exec_type.value), at=turn.at)
     turn.touch_order(order)
+    if order.done is not None:
+        _await_answer(turn, order)
+
+
+def _await_answer(turn: Turn, order: OrderState) -> None:
+    """A filled order shows what was asked of it until that is answered, but not for ever."""
+    turn.wake(cancel_timer(order), ms=turn.timing.send_timeout_ms)
+
+
+def _hold(turn: Turn, order: OrderState, report: Reported) -> None:
+    """The venue works it no further. A day order that is done for the day is over; where the report says what is left, that counts."""
+    is_for_the_day = report.exec_type in (ExecType.DONE_FOR_DAY, ExecType.CALCULATED)
+    is_day_order = order.time_in_force is TimeInForce.DAY
+    is_over = is_for_the_day and (is_day_order if report.leaves_qty is None else not report.leaves_qty)
+    was_working, was_asked = order.done is None, order.pending is OrdStatus.PENDING_CANCEL
+    if was_working:
+        orders.accept(order, at=turn.at, order_id=report.order_id)
+    orders.hold(order, OrdStatus(report.exec_type.value), is_over=is_over, at=turn.at)
+    turn.touch_order(order)
+    turn.sleep(query_timer(order))
+    if was_working and is_over and order.cum_qty < order.order_qty:
+        _ended(turn, order, was_asked=was_asked)
+
+
+def _restate(turn: Turn, order: OrderState, report: Reported) -> None:
+    """The venue says unasked what the order is now; one that was over may work again."""
+    works = report.leaves_qty is not None and report.leaves_qty > 0
+    was_over = order.done is not None
+    if was_over and not works:
+        return _late(turn, order, report)
+    if was_over:
+        orders.reinstate(order)
+    orders.accept(order, at=turn.at, order_id=report.order_id)
+    orders.restate(order, at=turn.at, order_qty=report.order_qty, price=report.price, stop_px=report.stop_px)
+    turn.touch_order(order)
+    turn.sleep(query_timer(order))
+    if was_over and order.done is None:
+        _lives(turn, order)
+    return None
 
 
 def _resize(turn: Turn, order: OrderState, report: Reported) -> None:
@@ -218,6 +284,10 @@ def _fall_back(turn: Turn, order: OrderState, report: Reported) -> None:
     if is_replace and order.replacing is not None and not orders.answers(order, replace_id=report.cl_ord_id):
         return
     orders.fall_back(order, report.exec_type, text=report.text)
+    if order.done is not None:
+        turn.sleep(cancel_timer(order))
+        turn.touch_order(order)
+        return
     order.tries += 1
     turn.touch_order(order)
     query(turn, order)
@@ -228,6 +298,8 @@ def _fall_back(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _lose(turn: Turn, order: OrderState, report: Reported) -> None:
+    if order.done is not None:
+        return
     orders.lose(order)
     order.text = report.text or order.text
     order.tries = 0
@@ -275,6 +347,8 @@ def _book(turn: Turn, order: OrderState, report: Reported) -> None:
     book_fill(turn, order, report, exec_id)
     if was_presumed:
         _lives(turn, order)
+    if order.done is not None and order.pending is not None:
+        _await_answer(turn, order)
 
 
 def _bust(turn: Turn, order: OrderState, report: Reported) -> None:
@@ -291,12 +365,15 @@ def _is_fill(report: Reported) -> bool:
 
 _MOVES: Final[Mapping[Move, Callable[[Turn, OrderState, Reported], None]]] = {
     Move.ACCEPT: _accept,
+    Move.ARRIVE: _arrive,
     Move.BOOK: _book,
     Move.BUST: _bust,
     Move.END: _end,
+    Move.HOLD: _hold,
     Move.ASK: _asked,
     Move.FALL_BACK: _fall_back,
     Move.RESIZE: _resize,
+    Move.RESTATE: _restate,
     Move.LOSE: _lose,
     Move.REVIVE: _revived,
     Move.COMPARE: _compare,

@@ -19,15 +19,17 @@ from execution.core.messages import (
     CommandKind,
     ExecType,
     OrderFound,
+    QueryOrder,
     Reported,
     SendFailed,
     SendOutcome,
     SignalKind,
 )
-from execution.core.orders import TRANSITIONS, OrderState, OrdStatus
+from execution.core.orders import OrderState, OrdStatus
 from execution.core.state import DeskState
+from execution.core.transitions import TRANSITIONS
 from risk.core.book import EXTERNAL
-from risk.core.units import ZERO, Scope, ScopeKind, Side
+from risk.core.units import ZERO, OrdType, Scope, ScopeKind, Side, TimeInForce
 from risk.core.verdict import Capability, HaltCause
 from tests.core.builders import BTC, INSTRUMENTS, Bench, D, decision
 from tests.core.builders import settings as config
@@ -62,6 +64,18 @@ def bench() -> Bench:
         ((X.NEW, X.TRADE, X.EXPIRED), S.EXPIRED, 4),
         ((X.NEW, X.REPLACED), S.NEW, 0),
         ((X.CANCEL_REJECTED,), S.PENDING_NEW, 0),
+        ((X.PENDING_NEW,), S.PENDING_NEW, 0),
+        ((X.PENDING_NEW, X.NEW, X.PENDING_NEW), S.NEW, 0),
+        ((X.NEW, X.SUSPENDED), S.SUSPENDED, 0),
+        ((X.NEW, X.SUSPENDED, X.NEW), S.NEW, 0),
+        ((X.NEW, X.SUSPENDED, X.CANCELED), S.CANCELED, 0),
+        ((X.NEW, X.STOPPED, X.TRADE), S.PARTIALLY_FILLED, 4),
+        ((X.NEW, X.TRADE, X.DONE_FOR_DAY), S.DONE_FOR_DAY, 4),
+        ((X.NEW, X.TRADE, X.DONE_FOR_DAY, X.RESTATED, X.TRADE), S.PARTIALLY_FILLED, 8),
+        ((X.NEW, X.CALCULATED, X.TRADE), S.PARTIALLY_FILLED, 4),
+        ((X.TRADE, X.TRADE, X.TRADE, X.DONE_FOR_DAY), S.DONE_FOR_DAY, 12),
+        ((X.NEW, X.CANCELED, X.RESTATED), S.CANCELED, 0),
+        ((X.NEW, X.CANCELED, X.SUSPENDED), S.CANCELED, 0),
     ],
 )
 def test_it_derives_the_status_from_what_the_venue_said(
@@ -72,6 +86,69 @@ def test_it_derives_the_status_from_what_the_venue_said(
         bench.report(order, word, "4")
     assert (order.ord_status, order.cum_qty) == (status, cum)
     assert order.leaves_qty == (0 if order.done else order.order_qty - order.cum_qty)
+
+
+@pytest.mark.parametrize("leaves", ["0", "12", None])
+@pytest.mark.parametrize("time_in_force", [TimeInForce.DAY, TimeInForce.GTC])
+def test_a_day_order_that_is_done_for_the_day_is_over(bench: Bench, leaves: str | None, time_in_force: TimeInForce) -> None:
+    order = bench.buy("12", ord_type=OrdType.LIMIT, price=D(99), time_in_force=time_in_force)
+    bench.ack(order)
+    bench.report(order, X.DONE_FOR_DAY, leaves_qty=None if leaves is None else D(leaves))
+    is_over = leaves == "0" or (leaves is None and time_in_force is TimeInForce.DAY)
+    assert (order.ord_status, order.is_working, order.leaves_qty) == (S.DONE_FOR_DAY, not is_over, 0 if is_over else 12)
+
+
+def test_a_suspended_stop_protects_nothing(bench: Bench) -> None:
+    entry = bench.armed("10")
+    (stop,) = bench.legs()[0]
+    bench.report(stop, X.DONE_FOR_DAY)
+    assert bench.bracket(entry).status is BracketStatus.ARMED, "nothing trades before it works again"
+    bench.report(stop, X.SUSPENDED)
+    assert bench.bracket(entry).status is BracketStatus.ARMING
+    bench.wait(1.1)
+    assert "naked" in bench.alarms()
+
+
+def test_an_exit_that_the_venue_reinstates_works_again(bench: Bench) -> None:
+    bench.armed("10")
+    signal = bench.decide(decision(SignalKind.CLOSE))
+    order = bench.desk.state.orders[signal.cl_ord_id]
+    bench.ack(order)
+    bench.report(order, X.CANCELED)
+    bench.report(order, X.RESTATED, order_qty=D(8), leaves_qty=D(8))
+    assert (order.ord_status, order.leaves_qty, bench.alarms()) == (S.NEW, 8, ["revived"])
+    bench.fill(order)
+    assert (order.ord_status, bench.qty(), bench.alarms()) == (S.FILLED, 2, [])
+
+
+def test_an_entry_that_the_venue_reinstates_is_canceled(bench: Bench) -> None:
+    order = bench.buy("10")
+    bench.report(order, X.CANCELED)
+    bench.report(order, X.RESTATED, leaves_qty=D(10))
+    assert (order.ord_status, bench.canceled()) == (S.PENDING_CANCEL, [order.cl_ord_id])
+
+
+def test_it_is_not_in_doubt_about_an_order_that_arrived(bench: Bench) -> None:
+    order = order_in(bench, S.UNKNOWN)
+    bench.report(order, X.PENDING_NEW)
+    assert order.ord_status is S.PENDING_NEW
+    bench.effects = ()
+    bench.wait(3.1)
+    assert order.cl_ord_id in {e.cl_ord_id for e in bench.everything if isinstance(e, QueryOrder)}, "it is still to be answered"
+
+
+@pytest.mark.parametrize("answer", [X.CANCEL_REJECTED, X.CANCELED, None])
+def test_a_filled_order_shows_what_was_asked_of_it_until_that_is_answered(bench: Bench, answer: ExecType | None) -> None:
+    order = bench.buy("10")
+    bench.ack(order)
+    bench.command(CommandKind.CANCEL_ORDER, target=order.cl_ord_id)
+    bench.fill(order)
+    assert (order.ord_status, order.status_beneath, order.is_working) == (S.PENDING_CANCEL, S.FILLED, False)
+    if answer is not None:
+        bench.report(order, answer)
+    else:
+        bench.wait(3.1)
+    assert order.ord_status is S.FILLED
 
 
 @pytest.mark.parametrize(
@@ -117,7 +194,7 @@ def order_in(bench: Bench, status: OrdStatus) -> OrderState:
         case S.PENDING_CANCEL | S.PENDING_REPLACE:
             bench.ack(order)
             bench.report(order, X(status.value))
-        case S.CANCELED | S.REJECTED | S.EXPIRED:
+        case S.STOPPED | S.SUSPENDED | S.DONE_FOR_DAY | S.CALCULATED | S.CANCELED | S.REJECTED | S.EXPIRED:
             bench.report(order, X(status.value))
     assert order.ord_status is status
     return order

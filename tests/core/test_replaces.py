@@ -264,7 +264,7 @@ def test_it_works_again_when_a_larger_replace_finds_it_filled(bench: Bench) -> N
     order = resting_exit(bench)
     request = bench.replace(order, qty="12")
     bench.fill(order)
-    assert order.ord_status is S.FILLED
+    assert (order.ord_status, order.status_beneath, order.leaves_qty) == (S.PENDING_REPLACE, S.FILLED, 0)
     answered(bench, order, X.REPLACED, request)
     assert (order.ord_status, order.order_qty, order.leaves_qty) == (S.PARTIALLY_FILLED, 12, 2)
     assert order in bench.working(BTC)

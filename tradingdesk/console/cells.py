@@ -43,6 +43,10 @@ ORDER_WORDS: Final = {
     OrdStatus.UNKNOWN: ("unknown", "asked warn"),
     OrdStatus.PENDING_CANCEL: ("cancel asked", "asked warn"),
     OrdStatus.PENDING_REPLACE: ("change asked", "asked"),
+    OrdStatus.STOPPED: ("price guaranteed", ""),
+    OrdStatus.SUSPENDED: ("suspended", "warn"),
+    OrdStatus.DONE_FOR_DAY: ("done for the day", "quiet"),
+    OrdStatus.CALCULATED: ("done for the day", "quiet"),
 }
 BRACKET_WORDS: Final = {
     BracketStatus.PENDING: ("waits for its entry", "quiet"),
