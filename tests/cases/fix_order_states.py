@@ -184,11 +184,9 @@ class Play:
 
     def compare(self, row: Row, order: OrderState) -> None:
         """The order shows what the row says, all of it."""
-        is_heard = not any(self.orders[cl_ord_id] is order for cl_ord_id in self.unheard)
-        status = order.ord_status if is_heard else order.status_beneath
         before, self.cum_qtys[order.cl_ord_id] = self.cum_qtys[order.cl_ord_id], order.cum_qty
         ours = {
-            "ord_status": status,
+            "ord_status": self.status(order),
             "order_qty": order.order_qty,
             "cum_qty": order.cum_qty,
             "leaves_qty": order.leaves_qty,
@@ -200,6 +198,16 @@ class Play:
         agree(self.case, ours, expected, at=f"row {self.n} at {row.get('time')}")
         if row["msg"] == "ExecutionReport" and _exec_type(row) is ExecType.REPLACED:
             assert order.id_at_venue == self.ids[row["cl_ord_id"]]
+
+    def status(self, order: OrderState) -> OrdStatus:
+        """Its status as far as the venue has heard of what we asked."""
+        unheard = {refusal for cl_ord_id, refusal in self.unheard.items() if self.orders[cl_ord_id] is order}
+        status = order.ord_status
+        if status is OrdStatus.PENDING_CANCEL and ExecType.CANCEL_REJECTED in unheard:
+            status = OrdStatus.PENDING_REPLACE if order.replacing is not None else order.status_beneath
+        if status is OrdStatus.PENDING_REPLACE and ExecType.REPLACE_REJECTED in unheard:
+            status = order.status_beneath
+        return status
 
     def last_qty(self, row: Row, moved: Decimal) -> Decimal:
         """What was booked for this row: a correction books the fill as it truly was."""
