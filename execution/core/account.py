@@ -13,14 +13,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from execution.core import pnl, symbols, throttles
 from execution.core.halts import clear, latch
-from execution.core.messages import Marked, SettingsChanged
+from execution.core.messages import DeskSettings, Marked, SettingsChanged
 from execution.core.turn import Turn
 from risk.core.book import Halt
 from risk.core.hours import next_midnight
 from risk.core.portfolio import has_fallen
-from risk.core.units import Scope, ScopeKind
+from risk.core.units import Instrument, Scope, ScopeKind
 from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
@@ -29,7 +31,7 @@ DAY: Final = "day"
 
 def settings_changed(turn: Turn, event: SettingsChanged) -> None:
     """New settings are in force at once: what they trip trips now, what they release is released now."""
-    state, account, settings = turn.state, turn.state.account, event.settings
+    state, account, settings = turn.state, turn.state.account, _with_old_terms(turn, event.settings)
     if account.day_start_at is None:
         account.cash = settings.starting_cash
     state.settings = settings
@@ -43,6 +45,49 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
     symbols.reevaluate(turn)
     turn.touch_account()
     turn.is_money_moved = True
+
+
+def _with_old_terms(turn: Turn, settings: DeskSettings) -> DeskSettings:
+    """The settings with the old tick, lot and contract value of every symbol that is not flat: orders and fills are counted in them."""
+    old = turn.settings.instruments if turn.settings is not None else {}
+    turn.state.specs = {
+        symbol: new
+        for symbol, new in settings.instruments.items()
+        if symbol in old and _terms(old[symbol]) != _terms(new) and not _is_flat(turn, symbol)
+    }
+    for symbol in turn.state.specs:
+        turn.alarm(
+            f"terms:{symbol}",
+            priority=3,
+            title=f"New terms of {symbol} wait",
+            cause="Its tick, lot or contract value changed while a position or an order is open.",
+            consequence="It is traded in the old terms until then.",
+            to_do="Nothing: they are in force once it is flat.",
+            symbol=symbol,
+        )
+    kept = {symbol: msgspec.structs.replace(new, **_terms(old[symbol])) for symbol, new in turn.state.specs.items()}
+    return msgspec.structs.replace(settings, instruments=settings.instruments | kept) if kept else settings
+
+
+def specs_due(turn: Turn) -> None:
+    """New terms of symbols that are flat now."""
+    settings = turn.settings
+    due = {symbol: spec for symbol, spec in turn.state.specs.items() if _is_flat(turn, symbol)}
+    if settings is None or not due:
+        return
+    turn.state.settings = msgspec.structs.replace(settings, instruments=settings.instruments | due)
+    turn.state.specs = {symbol: spec for symbol, spec in turn.state.specs.items() if symbol not in due}
+    turn.index.settings_changed()
+    for symbol in due:
+        turn.clear_alarm(f"terms:{symbol}")
+
+
+def _is_flat(turn: Turn, symbol: str) -> bool:
+    return not turn.qty(symbol) and not turn.index.orders.get(symbol)
+
+
+def _terms(spec: Instrument) -> dict[str, Decimal]:
+    return {"tick_size": spec.tick_size, "lot_size": spec.lot_size, "contract_value": spec.contract_value}
 
 
 def marked(turn: Turn, event: Marked) -> None:

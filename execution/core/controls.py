@@ -46,6 +46,8 @@ class SymbolState(msgspec.Struct, kw_only=True):
     symbol: str
     session: SessionPnl
     breaker: CircuitBreaker
+    #: the bot whose opposite signal is closing the position, and whose brain is asked again once it is flat
+    flip_bot: str = ""
 
 
 class AccountState(msgspec.Struct, kw_only=True):

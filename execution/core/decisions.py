@@ -1,8 +1,8 @@
 """From a decision to an order, or to a denial that says why.
 
 Rules of this file.
-1. CLOSE, and an opposite signal while a position is open, is an EXIT: it never opens anything (close_only). Everything else is an
-   ENTRY and passes every gate.
+1. CLOSE, and an opposite signal while a position is open, is an EXIT: it never opens anything. Everything else is an ENTRY and
+   passes every gate. Where flip_policy is close_then_open, the brain is asked again once an opposite signal has closed.
 2. One exit in flight a symbol. A market exit takes the place of a resting limit exit; any other second exit is EXIT_IN_FLIGHT.
 3. A denial changes nothing: it leaves one Signal to be recorded, and the Desk exactly as it was.
 4. A decision at or before the last approved one of its bot and symbol was already had: it leaves nothing at all.
@@ -10,17 +10,19 @@ Rules of this file.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
-from execution.core import throttles
+from execution.core import symbols, throttles
 from execution.core.brackets import BracketState
 from execution.core.conditions import not_ready, not_sendable
 from execution.core.messages import Decided, Decision, Effect, Publish, SignalKind, SignalRecord
 from execution.core.orders import OrderState, Purpose
 from execution.core.sending import Sent, book_of, cancel, portfolio_of, send
 from execution.core.turn import ENCODER, Turn
+from risk.core.hours import day_ends_at
 from risk.core.settings import RiskSettings
-from risk.core.units import OrdType, Side
+from risk.core.units import OrdType, Side, TimeInForce
 from risk.core.verdict import Capability, Check, Denied, HintKind, OrderClass, Proposal, Reason
 from risk.core.wording import number
 
@@ -119,9 +121,12 @@ def _open_bracket(turn: Turn, order: OrderState, decision: Decision) -> None:
 
 
 def _let_age(turn: Turn, order: OrderState, values: RiskSettings) -> None:
-    """A resting entry is canceled when the idea behind it is too old."""
-    if values.entry_ttl_s is not None:
-        turn.wake(f"ttl:{order.cl_ord_id}", ms=values.entry_ttl_s * 1000)
+    """A resting entry is canceled when the idea behind it is too old, a DAY order at the close at the latest."""
+    ends = [turn.at + timedelta(seconds=values.entry_ttl_s)] if values.entry_ttl_s is not None else []
+    if order.time_in_force is TimeInForce.DAY:
+        ends.append(day_ends_at(turn.settings.sessions_of(order.symbol) if turn.settings is not None else (), turn.at))
+    if ends:
+        turn.wake_at(f"ttl:{order.cl_ord_id}", min(ends))
 
 
 def ttl_due(turn: Turn, cl_ord_id: str) -> None:
@@ -159,6 +164,8 @@ def _exit(turn: Turn, event: Decided, qty: Decimal) -> Denied | None:
     if superseded is not None:
         cancel(turn, superseded, by="a market exit")
     turn.clear_alarm(f"exit:{event.symbol}")
+    if decision.signal is not SignalKind.CLOSE:
+        symbols.closed_by_opposite(turn, bot=event.bot, symbol=event.symbol)
     _approved(turn, event, sent)
     return None
 

@@ -38,8 +38,9 @@ from execution.core.messages import (
 from execution.core.orders import Purpose
 from execution.core.state import DeskState
 from execution.core.turn import ENCODER, Index, Turn
+from risk.core.settings import FlipPolicy
 from risk.core.stake import Stake, stake_of
-from risk.core.units import Scope, ScopeKind, use_decimal_context
+from risk.core.units import ZERO, Scope, ScopeKind, use_decimal_context
 from risk.core.verdict import HaltCause, HaltMode
 
 
@@ -86,21 +87,20 @@ class Desk:
     def view(self, bot: str, symbol: str) -> View:
         """What a brain may know of its standing in a symbol."""
         position = self.state.positions.get(symbol)
+        qty = position.qty if position is not None else ZERO
         working = [order for order in self._index.orders_of(symbol) if order.bot == bot]
         return View(
-            position_qty=self._turnless_qty(symbol),
+            position_qty=qty,
             avg_px=position.avg_px if position is not None else None,
             entries_working=sum(order.purpose is Purpose.ENTRY for order in working),
             exits_working=sum(order.purpose is Purpose.EXIT for order in working),
             last_denial=self._denials.get((bot, symbol), ""),
+            may_flip=bool(qty) and self._index.effective(bot, symbol).values.flip_policy is FlipPolicy.CLOSE_THEN_OPEN,
         )
 
     def stake(self) -> Stake:
         """What the account has at stake now, as gate 14 counts it: positions at marks, working entries at their reservations."""
         return stake_of(self._index.exposures().values())
-
-    def _turnless_qty(self, symbol: str) -> Any:
-        return Turn(self.state, self._index, self.state.at).qty(symbol)  # type: ignore[arg-type]
 
     def _commit(self, turn: Turn, event: Event) -> tuple[Effect, ...]:
         state = self.state
@@ -121,6 +121,10 @@ def _settle(turn: Turn) -> None:
         kills.orders_moved(turn)
     if turn.index.stopping:
         commands.stopping(turn)
+    if turn.index.flipping:
+        symbols.flips(turn)
+    if turn.state.specs:
+        account.specs_due(turn)
     if turn.is_money_moved:
         account.settle(turn)
 

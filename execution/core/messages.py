@@ -83,6 +83,8 @@ class View(msgspec.Struct, frozen=True):
     exits_working: int
     #: code of the last denial for this symbol; empty after an approval
     last_denial: str
+    #: an opposite signal now would close the position, and be asked for again once it is flat
+    may_flip: bool = False
 
     @property
     def is_flat(self) -> bool:
@@ -575,6 +577,13 @@ class Publish(_Effect, frozen=True, tag="publish"):
     body: bytes
 
 
+class AskBrain(_Effect, frozen=True, tag="ask_brain"):
+    """The position that an opposite signal closed is flat: ask the bot's brain again with the current event. Nothing old is kept."""
+
+    bot: str
+    symbol: str
+
+
 class AnswerCommand(_Effect, frozen=True, tag="answer_command"):
     """The state of a Command, written to its row. Sent again whenever it moves."""
 
@@ -597,6 +606,7 @@ Effect = (
     | RaiseAlarm
     | ClearAlarm
     | Publish
+    | AskBrain
     | AnswerCommand
 )
 

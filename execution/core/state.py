@@ -16,6 +16,7 @@ from execution.core.orders import OrderState
 from execution.core.positions import FillState, PositionState
 from risk.core.book import Halt
 from risk.core.throttle import Throttle
+from risk.core.units import Instrument
 
 #: Bumped when a change of the core may change what a replay gives. Digests are compared only within one version.
 CORE_VERSION: Final = "2"
@@ -47,6 +48,8 @@ class DeskState(msgspec.Struct, kw_only=True):
     ledgers: dict[str, Ledger] = {}
     symbols: dict[str, SymbolState] = {}
     bots: dict[str, BotState] = {}
+    #: symbol → its new terms, which wait until it is flat
+    specs: dict[str, Instrument] = {}
     #: bot → how often it entered lately
     throttles: dict[str, Throttle] = {}
     halts: dict[str, Halt] = {}

@@ -9,10 +9,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 from execution.core.controls import SymbolState
+from execution.core.messages import AskBrain
 from execution.core.pnl import Booked
 from execution.core.turn import Turn
 from risk.core import circuit_breaker, session_pnl
-from risk.core.settings import RiskSettings
+from risk.core.settings import FlipPolicy, RiskSettings
 
 
 def book(turn: Turn, symbol: str, booked: Booked, fee: Decimal) -> None:
@@ -55,6 +56,32 @@ def reevaluate(turn: Turn) -> None:
         )
         _watch_cooldown(turn, held, values)
         turn.touch("symbol", symbol, held)
+
+
+def closed_by_opposite(turn: Turn, *, bot: str, symbol: str) -> None:
+    """An opposite signal closes a position: where the policy says so, its brain is asked again once that is done."""
+    if turn.index.effective(bot, symbol).values.flip_policy is FlipPolicy.CLOSE_THEN_OPEN:
+        _flip(turn, turn.symbol(symbol), bot)
+
+
+def flips(turn: Turn) -> None:
+    """Ask again where an opposite signal has closed and nothing works any more; forget it where its exit ended without closing."""
+    for symbol in sorted(turn.index.flipping):
+        held, is_flat = turn.symbol(symbol), not turn.qty(symbol)
+        if is_flat and not turn.index.orders.get(symbol):
+            turn.emit(AskBrain(bot=held.flip_bot, symbol=symbol))
+            _flip(turn, held, "")
+        elif not is_flat and not turn.exits_of(symbol):
+            _flip(turn, held, "")
+
+
+def _flip(turn: Turn, held: SymbolState, bot: str) -> None:
+    held.flip_bot = bot
+    if bot:
+        turn.index.flipping.add(held.symbol)
+    else:
+        turn.index.flipping.discard(held.symbol)
+    turn.touch("symbol", held.symbol, held)
 
 
 def session_due(turn: Turn, symbol: str) -> None:

@@ -50,6 +50,8 @@ class Index:
         #: id of a replace → cl_ord_id of the order it changes
         self.replaces: dict[str, str] = {}
         self._owners: dict[str, str] = {}
+        #: symbols whose position is being closed by an opposite signal
+        self.flipping: set[str] = {symbol for symbol, held in state.symbols.items() if held.flip_bot}
         for order in state.orders.values():
             for replace_id in order.replace_ids:
                 self.replaces[replace_id] = order.cl_ord_id

@@ -6,6 +6,7 @@ asked again with the next event; ERRORS_MAX times in a row stop it.
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -39,12 +40,19 @@ class Seat:
         self.has_history = False
         self.errors = 0
         self.is_stopped = False
+        #: the last closed bar, and the brain as it was before it, kept while a flip is possible
+        self.before: tuple[Brain, Bar] | None = None
         self._market_at: datetime | None = None
         self._n = 0
 
     @property
     def bars_missing(self) -> int:
         return max(0, self.brain.warm_up - self.bars_seen)
+
+    def on_bar(self, bar: Bar, view: View) -> Decision:
+        """Ask the brain and keep what it was before, because it may be asked again with the same bar."""
+        self.before = copy.deepcopy(self.brain), bar
+        return self.brain.on_bar(bar, view)
 
     def ordinal(self, market_at: datetime) -> int:
         """0 for the first decision on a market event, then 1, 2 …"""
@@ -140,7 +148,17 @@ class Brains:
         seat.bars_seen += 1
         self._listener.bar_closed(bar)
         if not seat.is_stopped:
-            self._ask(seat, seat.brain.on_bar, bar, bar.start_at + timedelta(seconds=bar.interval_s))
+            seat.before = None
+            think = seat.on_bar if self._listener.view(seat).may_flip else seat.brain.on_bar
+            self._ask(seat, think, bar, bar.start_at + timedelta(seconds=bar.interval_s))
+
+    def ask_again(self, bot: str, symbol: str) -> None:
+        """Ask with the last bar once more, now that the position is flat: a copy from before it, so that no bar counts twice."""
+        seat = self._seats.get(symbol)
+        if seat is None or seat.bot.code != bot or seat.before is None or seat.is_stopped or self.market_at is None:
+            return
+        (brain, bar), seat.before = seat.before, None
+        self._ask(seat, brain.on_bar, bar, self.market_at)
 
     def _ask(self, seat: Seat, think: Callable[[E, View], Decision], event: E, market_at: datetime) -> None:
         decision = self._think(seat, think, event)

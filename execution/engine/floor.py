@@ -161,6 +161,10 @@ class Floor:
             )
         )
 
+    def ask_again(self, bot: str, symbol: str) -> None:
+        """What an opposite signal closed is flat: its brain decides anew."""
+        self.brains.ask_again(bot, symbol)
+
     def _quote_of(self, symbol: str) -> Quote | None:
         """The last quote, with the word whether its two times are of clocks that agree."""
         quote = self._quotes.get(symbol)

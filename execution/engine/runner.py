@@ -19,6 +19,7 @@ from execution.brokers import open_broker
 from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import (
+    AskBrain,
     Commanded,
     CommandKind,
     CommandSpec,
@@ -384,6 +385,8 @@ class Runner:
                 self._outbox.ask(lambda: self._questions.venue(effect))
             case WakeAt():
                 self._timers.set(effect.timer, effect.due_at)
+            case AskBrain():
+                self._floor.ask_again(effect.bot, effect.symbol)
             case Watch():
                 self._floor.watches.set(effect)
             case Unwatch():
