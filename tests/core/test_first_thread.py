@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from execution.core.brackets import BracketStatus
 from execution.core.messages import ExecType, SendNewOrder
 from execution.core.orders import OrdStatus
@@ -29,3 +31,13 @@ def test_it_trades_from_decision_to_canceled_sibling() -> None:
     assert bench.bracket(entry).status is BracketStatus.CLOSED
     assert bench.desk.state.account.equity == D(100_040)
     assert not bench.desk.state.alarms
+
+
+def test_it_records_when_an_order_was_made_and_when_the_venue_took_it() -> None:
+    """So that anybody can tell how long the venue took."""
+    bench = Bench()
+    made_at = bench.at
+    entry = bench.buy("10")
+    bench.later(0.2)
+    bench.ack(entry)
+    assert (entry.created_at, entry.accepted_at) == (made_at, made_at + timedelta(seconds=0.2))
