@@ -17,7 +17,7 @@ LATER: Final = {
     "options": "options come with their own part",
     "positions_fills": "its reader is still to come",
     "positions_formulas": "its reader is still to come",
-    "twap": "its reader is still to come",
+    "twap": "tactics come with their own part",
 }
 HERE: Final = Path(__file__).parent
 
