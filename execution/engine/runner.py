@@ -134,9 +134,10 @@ class Runner:
     async def run(self) -> None:
         use_decimal_context()
         try:
-            await self._start()
             async with asyncio.TaskGroup() as tasks:
-                for work in (self._finish(), self._reports(), self._floor.run(), self._seconds()):
+                tasks.create_task(self._finish())
+                await self._start()
+                for work in (self._reports(), self._floor.run(), self._seconds()):
                     tasks.create_task(work)
         except* _Done:
             pass
@@ -302,9 +303,10 @@ class Runner:
 
     def _broken(self, cause: BaseException) -> None:
         """The Desk is not to be trusted, or not ours: nothing more starts. A lost journal still gets its entries canceled."""
-        self._outbox.close()
-        self._timers.close()
-        self._loop.stop()
+        if self.is_open:
+            self._outbox.close()
+            self._timers.close()
+            self._loop.stop()
         if isinstance(cause, JournalFailed):
             self._spawn(self._journal_lost(cause))
         elif not self._end.done():

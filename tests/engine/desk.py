@@ -206,6 +206,10 @@ class Engine:
     def _is_ready(account: AccountState) -> bool:
         return not account.links_down and not account.conditions
 
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
     async def drain(self) -> None:
         await self.supervisor.drain()
         await self._end()

@@ -187,6 +187,21 @@ async def test_it_lets_an_account_go_that_another_engine_took(place: Place) -> N
     assert await place.rows(PaperOrder.objects.count) == 0
 
 
+async def test_it_lets_an_account_go_that_was_taken_while_it_started(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening = asyncio.Event()
+
+    async def hang(_: Any) -> None:
+        opening.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("execution.brokers.simulated.SimulatedBroker.open", hang)
+    async with place.engine("one") as one:
+        await opening.wait()
+        await place.rows(lambda: Lease.objects.update(engine="two", token=99))
+        await until(lambda: not one.supervisor.accounts)
+        assert one.is_running
+
+
 async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisors, "BACKOFF_S_FIRST", 0.001)
     monkeypatch.setattr(supervisors, "BACKOFF_S_MAX", 0.001)
