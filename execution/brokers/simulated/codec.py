@@ -52,7 +52,22 @@ ORDER_CHANGES: Final = (
     "text",
     "updated_at",
 )
-FILL_COLUMNS: Final = (*VenueFill.__struct_fields__, "booked_at")
+FILL_COLUMNS: Final = (
+    "cl_ord_id",
+    "order_id",
+    "exec_id",
+    "symbol",
+    "side",
+    "last_qty",
+    "last_px",
+    "fee",
+    "fee_currency",
+    "liquidity",
+    "transact_at",
+    "exec_type",
+    "exec_ref_id",
+    "booked_at",
+)
 BALANCE_COLUMNS: Final = ("asset", "qty", "cost")
 
 Row = tuple[Any, ...]
