@@ -213,7 +213,8 @@ def _forestall(turn: Turn, order: OrderState, report: Reported) -> None:
     order.busted_ids.append(report.exec_ref_id)
     turn.touch_order(order)
     if report.exec_type is ExecType.TRADE_CORRECT:
-        book_fill(turn, order, report, report.exec_id or f"{report.exec_ref_id}/{turn.state.seq + 1}")
+        exec_id = report.exec_id or f"{report.exec_ref_id}/{turn.state.seq + 1}"
+        book_fill(turn, order, msgspec.structs.replace(report, exec_id=exec_id))
 
 
 def _cannot_undo(turn: Turn, order: OrderState, report: Reported) -> None:

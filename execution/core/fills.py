@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from execution.core import orders, pnl, symbols
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.halts import latch
 from execution.core.ledger import keep, ledger_for
-from execution.core.messages import Reported
+from execution.core.messages import BooksBy, Reported
 from execution.core.orders import ENTRY, LEGS, OrderState
 from execution.core.pnl import Booked
 from execution.core.positions import FillState, PositionState
@@ -25,10 +27,37 @@ from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
 
-def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> None:
-    """Book a fill: on the order, the position, the account, the symbol's session and breaker, and the bracket."""
+def fill_told(turn: Turn, order: OrderState, report: Reported) -> Reported | None:
+    """The fill that a report tells, under the id it is booked by; None when it tells none that can be booked.
+
+    Where the venue books by cumulative quantity, the fill is what it has more than we, at the price that makes its average, and what
+    its trades are called says nothing.
+    """
+    if turn.settings is None or turn.settings.books_by is BooksBy.TRADE_ID:
+        return report if report.exec_id else None
+    if report.cum_qty is None or not report.cum_qty.is_finite():
+        return None
+    qty = report.cum_qty - order.cum_qty
+    exec_id = f"cum:{order.cl_ord_id}:{report.cum_qty.normalize():f}"
+    while exec_id in order.exec_ids:  # a bust took it back to less, and it came to the same again
+        exec_id += "+"
+    px = report.last_px
+    if report.avg_px is not None and report.avg_px.is_finite() and qty > 0 and qty != report.last_qty:
+        px = (report.avg_px * report.cum_qty - order.cum_cost) / qty
+    return msgspec.structs.replace(report, exec_id=exec_id, last_qty=max(qty, ZERO), last_px=px)
+
+
+def is_fill(report: Reported) -> bool:
+    """Whether a report tells a quantity and a price at all."""
+    return report.last_qty.is_finite() and report.last_px.is_finite() and report.last_qty > 0
+
+
+def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
+    """Book a fill under the report's `exec_id`: on the order, the position, the account, the symbol's session and breaker, and the bracket."""
     was_accepted, was_first = order.is_accepted, not order.cum_qty
-    excess = orders.book(order, exec_id=exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id)
+    excess = orders.book(
+        order, exec_id=report.exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id
+    )
     position = turn.position(order.symbol, bot=order.bot)
     if not position.qty:
         _claim(turn, position, order)
@@ -41,7 +70,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported, exec_id: str) -> 
     fee = charge(turn, order, position, fee=report.fee, currency=report.fee_currency)
     _book_cash(turn, position, report, booked, side=order.side, fee=fee)
     symbols.book(turn, order.symbol, booked, fee)
-    fill = _fill_of(turn, order, report, exec_id, booked)
+    fill = _fill_of(turn, order, report, booked)
     keep(ledger, fill, position)
     turn.touch("fill", fill.key, fill)
     turn.touch("position", order.symbol, position)
@@ -111,9 +140,9 @@ def _book_cash(turn: Turn, position: PositionState, report: Reported, booked: Bo
     turn.touch_account()
 
 
-def _fill_of(turn: Turn, order: OrderState, report: Reported, exec_id: str, booked: Booked) -> FillState:
+def _fill_of(turn: Turn, order: OrderState, report: Reported, booked: Booked) -> FillState:
     return FillState(
-        exec_id=exec_id,
+        exec_id=report.exec_id,
         cl_ord_id=order.cl_ord_id,
         order_id=order.order_id,
         bot=order.bot,

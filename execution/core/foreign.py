@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from execution.core.busts import busted
-from execution.core.fills import book_fill
+from execution.core.fills import book_fill, fill_told, is_fill
 from execution.core.ledger import find
 from execution.core.messages import ExecType, Reported, VenueFill
 from execution.core.orders import OrderState, Purpose
 from execution.core.state import Parked
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
-from risk.core.units import ZERO, OrdType, Side, TimeInForce
+from risk.core.units import ZERO, OrdType, TimeInForce
 from risk.core.verdict import OrderClass
 from risk.core.wording import number
 
@@ -74,48 +74,48 @@ def _bust_foreign(turn: Turn, report: Reported) -> None:
 
 def book_foreign(turn: Turn, report: Reported) -> None:
     """Book a fill of an order that is not ours: it moved our position all the same."""
-    assert report.side is not None, "a fill without a side cannot be booked"
-    order = turn.order(report.cl_ord_id) or _foreign_order(turn, report, report.side)
-    exec_id = report.exec_id or f"cum:{order.cl_ord_id}:{report.cum_qty}"
-    if exec_id in order.exec_ids:
+    order = turn.order(report.cl_ord_id) or _foreign_order(turn, report)
+    fill = fill_told(turn, order, report)
+    if fill is None or fill.exec_id in order.exec_ids or not is_fill(fill):
         return
-    order.order_qty += report.last_qty
-    book_fill(turn, order, report, exec_id)
-    position = turn.state.positions[report.symbol]
+    turn.state.orders[order.cl_ord_id] = order
+    order.order_qty += fill.last_qty
+    book_fill(turn, order, fill)
+    position = turn.state.positions[order.symbol]
     if position.qty:
         position.bot = EXTERNAL
     turn.alarm(
-        f"foreign:{report.symbol}",
+        f"foreign:{order.symbol}",
         priority=2,
-        title=f"A foreign fill of {report.symbol}",
-        cause=f"{report.side.value} {number(report.last_qty)} at {number(report.last_px)} for an order this desk did not send.",
-        consequence=f"It is booked to {EXTERNAL}; while it holds the symbol, the symbol only reduces and has no stop from us.",
+        title=f"A foreign fill of {order.symbol}",
+        cause=f"{order.side.value} {number(fill.last_qty)} at {number(fill.last_px)} for an order this desk did not send.",
+        consequence=f"It is booked to {EXTERNAL}; while it holds the symbol, the symbol only reduces. Stops that rest stay; "
+        "what was added has none from us.",
         to_do="Close it, or find out who traded on this account.",
-        symbol=report.symbol,
+        symbol=order.symbol,
     )
 
 
-def _foreign_order(turn: Turn, report: Reported, side: Side) -> OrderState:
+def _foreign_order(turn: Turn, report: Reported) -> OrderState:
+    """The order behind a foreign fill, as far as it is known. The same order's next fill finds it again."""
+    assert report.side is not None, "a fill without a side cannot be booked"
     cl_ord_id = report.cl_ord_id[:18] or f"x{report.order_id[:17]}"
-    found = turn.state.orders.get(cl_ord_id)
-    if found is None:
-        found = turn.state.orders[cl_ord_id] = OrderState(
-            cl_ord_id=cl_ord_id,
-            bot=EXTERNAL,
-            symbol=report.symbol,
-            side=side,
-            ord_type=OrdType.MARKET,
-            time_in_force=TimeInForce.GTC,
-            order_class=OrderClass.EXIT,
-            purpose=Purpose.ENTRY,
-            order_qty=ZERO,
-            created_at=turn.at,
-            updated_at=turn.at,
-            order_id=report.order_id,
-            is_accepted=True,
-            text="not sent by this desk",
-        )
-    return found
+    return turn.state.orders.get(cl_ord_id) or OrderState(
+        cl_ord_id=cl_ord_id,
+        bot=EXTERNAL,
+        symbol=report.symbol,
+        side=report.side,
+        ord_type=OrdType.MARKET,
+        time_in_force=TimeInForce.GTC,
+        order_class=OrderClass.EXIT,
+        purpose=Purpose.ENTRY,
+        order_qty=ZERO,
+        created_at=turn.at,
+        updated_at=turn.at,
+        order_id=report.order_id,
+        is_accepted=True,
+        text="not sent by this desk",
+    )
 
 
 def report_of(fill: VenueFill, *, at: datetime) -> Reported:
@@ -127,6 +127,8 @@ def report_of(fill: VenueFill, *, at: datetime) -> Reported:
         order_id=fill.order_id,
         exec_id=fill.exec_id,
         exec_ref_id=fill.exec_ref_id,
+        cum_qty=fill.cum_qty,
+        avg_px=fill.avg_px,
         symbol=fill.symbol,
         side=fill.side,
         last_qty=fill.last_qty,

@@ -123,6 +123,13 @@ class StopMode(StrEnum):
     AFTER_BRACKET = "after_bracket"
 
 
+class BooksBy(StrEnum):
+    """What a venue's fills are counted by, never by both: trade ids proven equal on stream and history, or cumulative quantity."""
+
+    TRADE_ID = "TRADE_ID"
+    CUM_QTY = "CUM_QTY"
+
+
 class BotSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A bot as the Desk needs it. `is_enabled` bots own their symbols; `profile` names a Profile of the DeskSettings."""
 
@@ -152,6 +159,9 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
     sessions: dict[str, tuple[Session, ...]] = {}
     timing: Timing = Timing()
     starting_cash: Decimal = ZERO
+    #: the venue's answers may lag its stream: what moved less than `unknown_settle_ms` before a question is not judged by the answer
+    is_eventually_consistent: bool = False
+    books_by: BooksBy = BooksBy.TRADE_ID
 
     def sessions_of(self, symbol: str) -> tuple[Session, ...]:
         """The sessions of a symbol's calendar."""
@@ -318,6 +328,9 @@ class VenueFill(msgspec.Struct, frozen=True, kw_only=True):
     exec_type: ExecType = ExecType.TRADE
     #: the fill that a TRADE_CANCEL or TRADE_CORRECT is about
     exec_ref_id: str = ""
+    #: what the order came to with it, at a venue that books by cumulative quantity
+    cum_qty: Decimal | None = None
+    avg_px: Decimal | None = None
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", omit_defaults=True):
@@ -357,6 +370,8 @@ class Reported(_Event, frozen=True, tag="reported"):
     last_qty: Decimal = ZERO
     last_px: Decimal = ZERO
     cum_qty: Decimal | None = None
+    #: the average price of `cum_qty`, for a venue that books by it
+    avg_px: Decimal | None = None
     fee: Decimal = ZERO
     fee_currency: str = ""
     liquidity: str = ""

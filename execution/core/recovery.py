@@ -22,6 +22,7 @@ from execution.core.controls import BotStatus
 from execution.core.foreign import release, report_of
 from execution.core.messages import (
     AnswerCommand,
+    BooksBy,
     CommandKind,
     CommandStatus,
     ExecType,
@@ -312,7 +313,10 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
 
 def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:
     """Book the fills whose exec_id we do not have, as their reports would have been."""
+    by_cum_qty = turn.settings is not None and turn.settings.books_by is BooksBy.CUM_QTY
     for fill in fills:
+        if by_cum_qty and fill.cum_qty is None and fill.exec_type is ExecType.TRADE:
+            continue  # trades of a venue that is not booked by trades
         order = turn.order(fill.cl_ord_id)
         report = report_of(fill, at=turn.at)
         if order is not None and fill.exec_id not in order.exec_ids:
@@ -328,11 +332,18 @@ def _is_forgotten(turn: Turn, fill: VenueFill) -> bool:
     return first is None or since is None or fill.transact_at < first - timedelta(minutes=1)
 
 
+def _shown_until(turn: Turn, event: Reconciled) -> datetime:
+    """What moved at or after this moment need not be in the answer."""
+    is_late = turn.settings is not None and turn.settings.is_eventually_consistent
+    return event.asked_at - timedelta(milliseconds=turn.timing.unknown_settle_ms if is_late else 0)
+
+
 def _ask_about_missing(turn: Turn, event: Reconciled, shown: set[str]) -> None:
     """An order that we think works, that was working when the venue was asked, and that it does not show."""
+    until = _shown_until(turn, event)
     for symbol in sorted(turn.index.orders):
         for order in turn.index.orders_of(symbol):
-            if order.cl_ord_id not in shown and order.is_accepted and not order.is_unknown and order.updated_at < event.asked_at:
+            if order.cl_ord_id not in shown and order.is_accepted and not order.is_unknown and order.updated_at < until:
                 query(turn, order)
 
 
@@ -358,7 +369,7 @@ def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
     apart = []
     for symbol in sorted({*event.positions, *turn.state.positions}):
         position = turn.state.positions.get(symbol)
-        if position is not None and position.updated_at is not None and position.updated_at >= event.asked_at:
+        if position is not None and position.updated_at is not None and position.updated_at >= _shown_until(turn, event):
             continue
         ours, theirs = turn.qty(symbol), event.positions.get(symbol, ZERO)
         if ours == theirs:

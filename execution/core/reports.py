@@ -16,7 +16,7 @@ import msgspec
 
 from execution.core import orders
 from execution.core.busts import busted
-from execution.core.fills import book_fill, reopen
+from execution.core.fills import book_fill, fill_told, is_fill, reopen
 from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
 from execution.core.orders import LEGS, OrderState, OrdStatus, Purpose
@@ -335,16 +335,19 @@ def _lives(turn: Turn, order: OrderState) -> None:
 
 
 def _book(turn: Turn, order: OrderState, report: Reported) -> None:
-    exec_id = report.exec_id or f"cum:{order.cl_ord_id}:{report.cum_qty}"
-    if exec_id in order.exec_ids:
+    fill = fill_told(turn, order, report)
+    if fill is None:
+        query(turn, order)  # the history has it under an id
         return
-    if not _is_fill(report):
+    if fill.exec_id in order.exec_ids or (fill is not report and not fill.last_qty):
+        return
+    if not is_fill(fill):
         _impossible(turn, order, report)
         return
     was_presumed = order.is_presumed
     if was_presumed:
         orders.revive(order)
-    book_fill(turn, order, report, exec_id)
+    book_fill(turn, order, fill)
     if was_presumed:
         _lives(turn, order)
     if order.done is not None and order.pending is not None:
@@ -352,15 +355,11 @@ def _book(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _bust(turn: Turn, order: OrderState, report: Reported) -> None:
-    is_told = report.exec_type is ExecType.TRADE_CANCEL or _is_fill(report)
+    is_told = report.exec_type is ExecType.TRADE_CANCEL or is_fill(report)
     if report.exec_ref_id and is_told:
         busted(turn, order, report)
     else:
         _impossible(turn, order, report)
-
-
-def _is_fill(report: Reported) -> bool:
-    return report.last_qty.is_finite() and report.last_px.is_finite() and report.last_qty > 0
 
 
 _MOVES: Final[Mapping[Move, Callable[[Turn, OrderState, Reported], None]]] = {

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from execution.core.messages import BooksBy
 from execution.core.ports import number_within
+from risk.core.gates import live_lack
 from risk.core.units import AssetClass
 from risk.core.verdict import Capability
 
@@ -33,6 +35,12 @@ VENUES: Final[Mapping[str, frozenset[Capability]]] = {
         }
     ),
 }
+
+#: what a venue's fills are counted by; its README names it too
+BOOKS_BY: Final[Mapping[str, BooksBy]] = {"simulated": BooksBy.TRADE_ID}
+
+#: venues that only play
+PAPER_ONLY: Final = frozenset({"simulated"})
 
 #: what a venue may be told to lack, to stand for one that does
 REMOVABLE: Final = (

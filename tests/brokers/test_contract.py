@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from execution import brokers
 from execution.brokers import open_broker
-from execution.core.messages import ExecType, Reported
+from execution.core.messages import BooksBy, ExecType, Reported
 from execution.core.ports import Broker, Duplicate, LinkDown, NotSent, Refused, TakesMarket
-from execution.core.venues import VENUES
+from execution.core.venues import BOOKS_BY, VENUES
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Approved, Capability
 from tests.brokers.builders import BTC, NOON, D, Told, broker, cancel, limit, order, replace, stop
@@ -58,6 +60,13 @@ async def test_it_is_what_its_name_promises() -> None:
     )
     assert venue.capabilities == VENUES["simulated"]
     assert isinstance(venue, TakesMarket)
+
+
+@pytest.mark.parametrize("name", sorted(VENUES))
+def test_its_readme_names_the_one_source_its_fills_are_booked_by(name: str) -> None:
+    words = {BooksBy.TRADE_ID: "**Booking source**: trade ids", BooksBy.CUM_QTY: "**Booking source**: cumulative quantity"}
+    readme = Path(brokers.__file__).parent / name / "README.md"
+    assert words[BOOKS_BY[name]] in readme.read_text()
 
 
 # --- orders --------------------------------------------------------------------------------------------------------------------
