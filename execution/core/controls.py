@@ -93,6 +93,8 @@ class CommandState(msgspec.Struct, kw_only=True):
     query_id: str = ""
     #: the venue's answer counts when it was asked at or after this seq
     needed_seq: int = 0
+    #: when an eventually consistent venue was first asked and had nothing left
+    clean_at: datetime | None = None
     #: fills that came while the command ran, in words
     fills: list[str] = []
 

@@ -5,7 +5,8 @@ Rules of this file.
    goes out each time one moves.
 2. `cancel` takes every order that does not protect; `cancel_all` takes protection too, and says so; `cancel+flatten` then closes.
 3. Verified means: a question begun after the last confirmation was answered, and the answer shows no order in scope but protective
-   legs that stay, and, for a flatten, no position. Nothing of ours in scope is unsent, pending or UNKNOWN.
+   legs that stay, and, for a flatten, no position. Nothing of ours in scope is unsent, pending or UNKNOWN. Where the venue's answers
+   lag, two such answers, asked for far enough apart.
 4. Not verified in time is an alarm with what is left, and everything is asked again until it is gone.
 5. A second kill of the same scope joins the first; a stronger choice escalates it; a weaker one is told so.
 6. What fills during a kill is listed and protected like any fill.
@@ -14,6 +15,7 @@ Rules of this file.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -36,7 +38,7 @@ from execution.core.messages import (
     StepState,
 )
 from execution.core.orders import OrderState, Purpose
-from execution.core.sending import book_of, cancel, cancel_request, query, send
+from execution.core.sending import RECONCILE, book_of, cancel, cancel_request, query, send
 from execution.core.turn import Turn
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import Denied
@@ -184,7 +186,9 @@ def _strip_bracket(turn: Turn, bracket: BracketState, by: str) -> None:
 
 
 def _patience_ms(turn: Turn, command: CommandState) -> int:
-    return max(turn.timing.kill_verify_ms, len(command.waiting[_CANCELS]) * 1000 // _CANCELS_PER_S)
+    is_late = turn.settings is not None and turn.settings.is_eventually_consistent
+    settle_ms = 2 * turn.timing.unknown_settle_ms if is_late else 0
+    return settle_ms + max(turn.timing.kill_verify_ms, len(command.waiting[_CANCELS]) * 1000 // _CANCELS_PER_S)
 
 
 # --- how they move ---------------------------------------------------------------------------------------------------------
@@ -313,9 +317,27 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
         if event.asked_seq >= command.needed_seq:
             residue = _residue(turn, command, event)
             if residue:
+                command.clean_at = None
                 _trouble(turn, command, residue)
-            else:
+            elif _is_settled(turn, command, event):
                 _verified(turn, command, event)
+
+
+def _is_settled(turn: Turn, command: CommandState, event: Reconciled) -> bool:
+    """An answer that may lag proves nothing alone: two, far enough apart, and the second is asked for."""
+    if turn.settings is None or not turn.settings.is_eventually_consistent:
+        return True
+    settle = timedelta(milliseconds=turn.timing.unknown_settle_ms)
+    if command.clean_at is None:
+        command.clean_at = event.asked_at
+        _step(command, "verified").text = "The venue shows nothing; its answers lag, so it is asked once more"
+        _answer(turn, command)
+    if event.asked_at - command.clean_at >= settle:
+        return True
+    due_at = command.clean_at + settle
+    if turn.state.timers.get(RECONCILE, due_at) >= due_at:
+        turn.wake_at(RECONCILE, due_at)
+    return False
 
 
 def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:

@@ -35,15 +35,14 @@ from execution.core.messages import (
     VenueOrder,
     WakeAt,
 )
-from execution.core.orders import OrderState, OrdStatus, Replacing, answered
+from execution.core.orders import OrderState, OrdStatus, Replacing
 from execution.core.reports import conclude, tell
-from execution.core.sending import ANSWERS, backoff_ms, cancel, cancel_request, query, query_timer
+from execution.core.sending import RECONCILE, backoff_ms, cancel_request, query, query_timer
 from execution.core.turn import Turn
 from risk.core.units import ZERO
 from risk.core.verdict import Capability
 from risk.core.wording import number
 
-RECONCILE: Final = "reconcile"
 #: how soon the venue is asked again for fills that it counts and does not show yet
 _FILLS_MS: Final = 1000
 #: orders kept after they are done
@@ -83,53 +82,7 @@ def reconcile_due(turn: Turn) -> None:
     turn.wake(RECONCILE, ms=turn.timing.reconcile_ms)
 
 
-# --- requests nobody answered ------------------------------------------------------------------------------------------------
-
-
-def answers_due(turn: Turn) -> None:
-    """Ask about every order and cancel whose answer is overdue."""
-    patience = timedelta(milliseconds=turn.timing.send_timeout_ms)
-    is_waiting = False
-    for symbol in sorted(turn.index.orders):
-        for order in turn.index.orders_of(symbol):
-            since = order.pending_since if order.pending is not None else None if order.is_accepted else order.created_at
-            if since is None or order.is_unknown:
-                continue
-            is_waiting = True
-            if turn.at - since >= patience:
-                query(turn, order)
-                if order.pending is OrdStatus.PENDING_CANCEL and order.is_accepted:
-                    turn.emit(cancel_request(order))
-    if is_waiting:
-        turn.wake(ANSWERS, ms=turn.timing.send_timeout_ms)
-
-
-def query_due(turn: Turn, cl_ord_id: str) -> None:
-    """Time to ask about an UNKNOWN order again."""
-    order = turn.state.orders.get(cl_ord_id)
-    if order is None or not order.is_unknown:
-        return
-    order.tries += 1
-    turn.touch_order(order)
-    query(turn, order)
-    turn.wake(query_timer(order), ms=backoff_ms(order))
-
-
-def cancel_due(turn: Turn, cl_ord_id: str) -> None:
-    """Try a refused cancel again, if the order still works; one that filled is not asked for any more."""
-    order = turn.state.orders.get(cl_ord_id)
-    if order is not None and order.done is not None and order.pending is not None:
-        answered(order)
-        turn.touch_order(order)
-    elif order is not None and order.is_resting and order.cancel_asked_by:
-        cancel(turn, order, by=order.cancel_asked_by)
-
-
-def replace_due(turn: Turn, cl_ord_id: str) -> None:
-    """A refused replace may be tried again, if it is still wanted."""
-    order = turn.state.orders.get(cl_ord_id)
-    if order is not None and order.done is None and order.bracket_id:
-        turn.dirty[order.bracket_id] = None
+# --- one order --------------------------------------------------------------------------------------------------------------
 
 
 def order_found(turn: Turn, event: OrderFound) -> None:

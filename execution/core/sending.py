@@ -32,6 +32,8 @@ _NO_SYMBOLS: Final[frozenset[str]] = frozenset()
 _REPLACES_MAX: Final = 100
 #: the timer that looks for requests nobody answered
 ANSWERS: Final = "answers"
+#: the timer of the next question about everything
+RECONCILE: Final = "reconcile"
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -278,6 +280,10 @@ def query_timer(order: OrderState) -> str:
 
 def cancel_timer(order: OrderState) -> str:
     return f"cancel:{order.cl_ord_id}"
+
+
+def age_timer(order: OrderState) -> str:
+    return f"age:{order.cl_ord_id}"
 
 
 def replace_timer(order: OrderState) -> str:

@@ -149,7 +149,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
         "bust_pct": _PERCENT,
         "correct_pct": _PERCENT,
         "bust_after_ms": Number("1000", "0", "600000"),
-        "query_lag_ms": Number("0", "0", "60000"),
+        "query_lag_ms": Number("0", "0", "5000"),
     },
 }
 
@@ -200,6 +200,11 @@ def _told(field: Field) -> str:
 def capabilities_of(broker: str, options: Mapping[str, object]) -> frozenset[Capability]:
     """What the venue can do for an account with these options. ValueError as `venue_options`."""
     return VENUES[broker].difference(Capability(word) for word in venue_options(broker, options).get("without", ()))
+
+
+def is_eventually_consistent(broker: str, options: Mapping[str, object]) -> bool:
+    """Whether the venue's answers lag its stream for an account with these options. ValueError as `venue_options`."""
+    return bool(venue_options(broker, options).get("query_lag_ms"))
 
 
 def _object(fields: Mapping[str, Field], given: Mapping[str, object], place: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.core.messages import BotSpec, DeskSettings
-from execution.core.venues import BOOKS_BY, capabilities_of
+from execution.core.venues import BOOKS_BY, capabilities_of, is_eventually_consistent
 from execution.models import Account, Bot
 from risk import models as rows
 from risk.calendars import sessions_from
@@ -46,6 +46,7 @@ def desk_settings_from_rows(account: Account) -> DeskSettings:
         sessions=_sessions(instruments.values(), today),
         timing=settings.TIMING,
         starting_cash=account.starting_cash,
+        is_eventually_consistent=is_eventually_consistent(account.broker, account.broker_options),
         books_by=BOOKS_BY[account.broker],
     )
     return msgspec.structs.replace(unnumbered, digest=_digest(unnumbered))

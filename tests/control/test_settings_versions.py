@@ -20,6 +20,7 @@ from execution.store.settings import (
 from risk.calendars import sessions_from
 from risk.core.settings import effective
 from risk.core.units import NO_LIMIT, AssetClass
+from risk.core.verdict import Capability
 from risk.models import Instrument, RiskProfile, SettingsVersion, SymbolOverride
 
 pytestmark = pytest.mark.db
@@ -70,3 +71,15 @@ def test_it_tells_the_hours_of_a_market_and_a_day_further_each_day(bot: Bot, mon
     assert wednesday.sessions_of("BTCUSDT")[-1].open_at > monday.sessions_of("BTCUSDT")[-1].open_at
     assert monday.instruments["BTCUSDT"].order_qty_max == 500
     assert monday.sessions_of("ETHUSDT") == ()
+
+
+def test_it_tells_what_an_account_said_of_its_venue(bot: Bot) -> None:
+    """The desk is told what a venue lacks, and that its answers lag, by the same options that make the venue so."""
+    account = bot.account
+    assert not desk_settings_from_rows(account).is_eventually_consistent
+    account.broker_options = {"without": ["REDUCE_ONLY", "STOP_ORDERS"], "query_lag_ms": 500}
+    account.save()
+    told = desk_settings_from_rows(account)
+    assert told.is_eventually_consistent
+    assert {Capability.REDUCE_ONLY, Capability.STOP_ORDERS}.isdisjoint(told.capabilities)
+    assert Capability.REPLACE in told.capabilities
