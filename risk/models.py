@@ -123,7 +123,8 @@ class SymbolOverride(RiskFields):
         constraints = [models.UniqueConstraint(fields=["profile", "instrument"], name="one_override_per_symbol")]
 
     def __str__(self) -> str:
-        return f"{self.profile.code} · symbol {self.instrument.symbol}"
+        # a form that is refused shows a row whose instrument was not chosen
+        return f"{self.profile.code} · symbol {self.instrument.symbol if self.instrument_id else ''}".rstrip()
 
 
 class AccountLimits(models.Model):

@@ -15,6 +15,7 @@ import msgspec
 from execution.core.messages import BooksBy
 from execution.core.ports import number_within
 from risk.core.gates import live_lack
+from risk.core.gates import live_lack
 from risk.core.units import AssetClass
 from risk.core.verdict import Capability
 
@@ -38,6 +39,9 @@ VENUES: Final[Mapping[str, frozenset[Capability]]] = {
 
 #: what a venue's fills are counted by; its README names it too
 BOOKS_BY: Final[Mapping[str, BooksBy]] = {"simulated": BooksBy.TRADE_ID}
+
+#: venues that only play
+PAPER_ONLY: Final = frozenset({"simulated"})
 
 #: venues that only play
 PAPER_ONLY: Final = frozenset({"simulated"})
@@ -205,6 +209,15 @@ def capabilities_of(broker: str, options: Mapping[str, object]) -> frozenset[Cap
 def is_eventually_consistent(broker: str, options: Mapping[str, object]) -> bool:
     """Whether the venue's answers lag its stream for an account with these options. ValueError as `venue_options`."""
     return bool(venue_options(broker, options).get("query_lag_ms"))
+
+
+def live_refusal(broker: str, options: Mapping[str, object], *, is_allowed: bool) -> str:
+    """Why no account at this venue may be LIVE, in one sentence; empty when one may. `is_allowed` is the operator's own word."""
+    if lack := live_lack("LIVE", capabilities_of(broker, options)):
+        return f"LIVE is refused: {lack}"
+    if not is_allowed:
+        return "LIVE is refused: start the desk with TRADINGDESK_ALLOW_LIVE=1 when you mean it."
+    return f"LIVE is refused: at the venue “{broker}” no money is real." if broker in PAPER_ONLY else ""
 
 
 def _object(fields: Mapping[str, Field], given: Mapping[str, object], place: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 
 from execution.core.messages import Event
+from execution.core.venues import live_refusal
 from execution.engine import leases, vitals
 from execution.engine.brains import Seat
 from execution.engine.clock import monotonic
@@ -148,8 +149,8 @@ class Supervisor:
         for slot in [slot for pk, slot in self._slots.items() if pk not in wanted]:
             await self._let_go(slot)
         for pk, account in wanted.items():
-            if account.environment == Account.Environment.LIVE:
-                await self._refuse_live(account)
+            if account.environment == Account.Environment.LIVE and (why := _live_refusal(account)):
+                await self._refuse_live(account, why)
             elif pk not in self._slots and not self._is_draining:
                 await self._claim(pk)
             elif (runner := self._running(pk)) is not None and runner.is_outdated(account):
@@ -171,14 +172,11 @@ class Supervisor:
         slot = self._slots[account_id] = Slot(Held(claim, asked=asked, lease_s=timing.lease_ms / 1000))
         slot.task = asyncio.get_running_loop().create_task(self._keep(slot))
 
-    async def _refuse_live(self, account: Account) -> None:
-        """No engine runs a LIVE account: gates 6, 7, 11 and 13 are not there yet."""
+    async def _refuse_live(self, account: Account, text: str) -> None:
+        """Say once, where people look, why no engine runs this account."""
         if account.pk in self._refused:
             return
         self._refused.add(account.pk)
-        text = "LIVE is refused: gates 6, 7, 11 and 13 are not built yet"
-        if not settings.ALLOW_LIVE:
-            text += ", and TRADINGDESK_ALLOW_LIVE is not set"
         log.error(text, account=account.code)
         line = {"name": "environment", "is_passed": False, "text": text}
         await self._parts.database.run(market.phase_write, account.pk, phase="STOPPED", checklist=[line])
@@ -391,6 +389,10 @@ class Supervisor:
             )
         except AnyDatabaseError as e:
             log.warning("the heartbeat was not written", error=str(e))
+
+
+def _live_refusal(account: Account) -> str:
+    return live_refusal(account.broker, account.broker_options, is_allowed=settings.ALLOW_LIVE)
 
 
 def _accounts_wanted() -> dict[int, Account]:

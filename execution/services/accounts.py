@@ -16,13 +16,12 @@ from django.utils import timezone
 from execution.brains import BRAINS, params_validated
 from execution.core.controls import BotStatus
 from execution.core.messages import DeskSettings
-from execution.core.venues import VENUES, venue_options
+from execution.core.venues import VENUES, live_refusal, venue_options
 from execution.models import Account, AccountState, Bot, BotInstrument, Order, Position, SymbolState
 from execution.services.acts import engine_runs
 from execution.services.hints import hint_accounts_on_commit
 from execution.store.settings import settings_version_ensure, settings_version_value
 from risk import audit
-from risk.core.gates import missing_gates
 from risk.core.settings import effective
 from risk.core.sizing import order_qty
 from risk.core.verdict import SizeHint
@@ -140,8 +139,9 @@ def account_problems(account: Account) -> dict[str, str]:
         found["starting_cash"] = f"starting_cash must be above 0, was {account.starting_cash}."
     if not _feed_is_known(account.feed):
         found["feed"] = "feed is synthetic, synthetic:SEED or replay:PATH@SPEED."
-    if account.environment == Account.Environment.LIVE and (problem := _live_problem()):
-        found["environment"] = problem
+    if account.environment == Account.Environment.LIVE and not {"broker", "broker_options"} & found.keys():
+        problem = live_refusal(account.broker, account.broker_options, is_allowed=settings.ALLOW_LIVE)
+        found |= {"environment": problem} if problem else {}
     return found
 
 
@@ -191,14 +191,6 @@ def _owned_problem(bot: Bot, instruments: Iterable[Instrument]) -> str:
     if taken is None:
         return ""
     return f"{taken.instrument.symbol} belongs to {taken.bot.code} on this account: one enabled bot per instrument. Disable that first."
-
-
-def _live_problem() -> str:
-    if missing := missing_gates():
-        return f"LIVE is refused while gates are missing: {', '.join(gate.name.lower() for gate in missing)}."
-    if not settings.ALLOW_LIVE:
-        return "LIVE is refused: start the desk with TRADINGDESK_ALLOW_LIVE=1 when you mean it."
-    return ""
 
 
 def _feed_is_known(feed: str) -> bool:

@@ -11,10 +11,13 @@ from django.test import override_settings
 from django.utils import timezone
 
 from execution import services
+from execution.core import venues
 from execution.models import Account, Bot, BotInstrument, Position
 from execution.services import accounts as account_services
 from execution.store.settings import settings_version_ensure
 from risk import services as risk_services
+from risk.core import gates
+from risk.core.verdict import Capability
 from risk.models import AuditEntry, Instrument, SettingsVersion
 from risk.services import Refused
 from tests.control.conftest import account_row, bot_row, profile_row
@@ -128,21 +131,34 @@ def test_it_refuses_an_account(fields: dict[str, Any], field: str, sentence: str
 
 
 @pytest.mark.parametrize(
-    ("missing", "allowed", "sentence"),
-    [(("collar",), True, "while gates are missing: collar"), ((), False, "TRADINGDESK_ALLOW_LIVE=1"), ((), True, "")],
+    ("options", "allowed", "paper_only", "sentence"),
+    [
+        ({"without": ["ECHOES_CLIENT_ID"]}, True, (), "LIVE needs a venue that echoes our order ids"),
+        ({}, False, (), "TRADINGDESK_ALLOW_LIVE=1"),
+        ({}, True, ("simulated",), "at the venue “simulated” no money is real"),
+        ({}, True, (), ""),
+    ],
 )
-def test_live_takes_every_gate_and_a_word(
-    missing: tuple[str, ...], allowed: bool, sentence: str, account: Account, monkeypatch: pytest.MonkeyPatch
+def test_live_takes_a_venue_of_real_money_and_a_word(
+    options: dict[str, Any],
+    allowed: bool,
+    paper_only: tuple[str, ...],
+    sentence: str,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Gate:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-    monkeypatch.setattr(account_services, "missing_gates", lambda: tuple(Gate(name) for name in missing))
-    account.environment = "LIVE"
+    monkeypatch.setattr(venues, "PAPER_ONLY", frozenset(paper_only))
+    monkeypatch.setattr(venues, "OPTIONS", {"simulated": {"without": venues.Words(tuple(Capability))}})
+    account.environment, account.broker_options = "LIVE", options
     with override_settings(ALLOW_LIVE=allowed):
         found = account_services.account_problems(account).get("environment", "")
     assert (sentence in found) if sentence else not found
+
+
+def test_live_takes_every_gate(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "GATES", (gates.GATES[0]._replace(function=None), *gates.GATES[1:]))
+    account.environment = "LIVE"
+    assert "has no gate 1 account ready" in account_services.account_problems(account)["environment"]
 
 
 def test_an_account_that_traded_is_not_deleted(bot: Bot) -> None:
