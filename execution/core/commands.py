@@ -354,9 +354,8 @@ def _cancel_bracket(turn: Turn, spec: CommandSpec) -> str:
 
 
 def _query(turn: Turn, spec: CommandSpec) -> str:
-    """Ask the venue: about one order, or everything. The answer comes with its reconciliation."""
-    order = turn.state.orders.get(spec.target)
-    if order is not None:
+    """Ask the venue: about an order, a bracket's orders, or everything. The answer comes with its reconciliation."""
+    for order in _asked_about(turn, spec.target):
         query(turn, order)
     running = CommandState(spec=spec, status=CommandStatus.RUNNING, applied_at=turn.at, needed_seq=turn.state.seq + 1)
     running.query_id = f"cmd:{spec.command_id}"
@@ -364,6 +363,16 @@ def _query(turn: Turn, spec: CommandSpec) -> str:
     turn.emit(QueryVenue(query_id=running.query_id))
     answer(turn, spec, CommandStatus.RUNNING, "The venue is asked.")
     return ""
+
+
+def _asked_about(turn: Turn, target: str) -> list[OrderState]:
+    """The orders that a target names: an order, or the entry and the working legs of a bracket. None for the whole account."""
+    order, bracket = turn.order(target), turn.state.brackets.get(target)
+    if order is None and bracket is None and target not in ("", turn.state.account.account):
+        raise _Refused(f"There is no order or bracket {target}.")
+    ids = [*bracket.stop_ids, *bracket.target_ids] if bracket is not None else []
+    legs = [leg for leg_id in ids if (leg := turn.state.orders.get(leg_id)) is not None and leg.done is None]
+    return ([order] if order is not None else []) + legs
 
 
 def _reset_breaker(turn: Turn, spec: CommandSpec) -> str:

@@ -14,7 +14,20 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from execution.core import account, commands, conditions, decisions, foreign, halts, kills, protection, recovery, reports, symbols
+from execution.core import (
+    account,
+    ageing,
+    commands,
+    conditions,
+    decisions,
+    foreign,
+    halts,
+    kills,
+    protection,
+    recovery,
+    reports,
+    symbols,
+)
 from execution.core.controls import AccountState, BotStatus
 from execution.core.messages import (
     BotChanged,
@@ -201,9 +214,10 @@ def _day_due(turn: Turn, _: str) -> None:
 
 
 _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
-    "answers": lambda turn, _: recovery.answers_due(turn),
+    "age": ageing.age_due,
+    "answers": lambda turn, _: ageing.answers_due(turn),
     "breaker": symbols.cooldown_due,
-    "cancel": recovery.cancel_due,
+    "cancel": ageing.cancel_due,
     "close": protection.close_due,
     "day": _day_due,
     "grow": _grow_due,
@@ -211,8 +225,8 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "leg": _leg_due,
     "naked": protection.naked_due,
     "park": foreign.parked_due,
-    "query": recovery.query_due,
-    "replace": recovery.replace_due,
+    "query": ageing.query_due,
+    "replace": ageing.replace_due,
     "reconcile": lambda turn, _: recovery.reconcile_due(turn),
     "session": symbols.session_due,
     "ttl": decisions.ttl_due,

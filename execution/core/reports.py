@@ -15,13 +15,14 @@ from typing import Final
 import msgspec
 
 from execution.core import orders
+from execution.core.ageing import AGE, aged_out, filled_in_part
 from execution.core.busts import busted
 from execution.core.fills import book_fill, fill_told, is_fill, reopen
 from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
 from execution.core.orders import LEGS, OrderState, OrdStatus, Purpose
 from execution.core.protection import leg_accepted, leg_refused
-from execution.core.sending import backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer, watch_for_answer
+from execution.core.sending import age_timer, backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer, watch_for_answer
 from execution.core.transitions import TRANSITIONS, Move
 from execution.core.turn import Turn
 from risk.core.units import TimeInForce
@@ -163,7 +164,8 @@ def _end(turn: Turn, order: OrderState, report: Reported) -> None:
     order.order_id = report.order_id or order.order_id
     turn.touch_order(order)
     turn.sleep(query_timer(order))
-    for alarm in ("order", "revived", "unknown"):
+    turn.sleep(age_timer(order))
+    for alarm in ("order", "revived", "unknown", "stuck"):
         turn.clear_alarm(f"{alarm}:{order.cl_ord_id}")
     if order.cum_qty < order.order_qty:
         _ended(turn, order, was_asked=was_asked)
@@ -180,6 +182,9 @@ def _answered(turn: Turn, order: OrderState) -> None:
 
 def _ended(turn: Turn, order: OrderState, *, was_asked: bool) -> None:
     """An order is over and not filled."""
+    if was_asked and order.cancel_asked_by == AGE:
+        aged_out(turn, order)
+        return
     if order.purpose in LEGS and not was_asked:
         leg_refused(turn, order)
     elif order.done is OrdStatus.REJECTED and order.purpose in (Purpose.EXIT, Purpose.OVERSHOOT):
@@ -344,12 +349,17 @@ def _book(turn: Turn, order: OrderState, report: Reported) -> None:
     if not is_fill(fill):
         _impossible(turn, order, report)
         return
-    was_presumed = order.is_presumed
+    was_presumed, was_whole = order.is_presumed, not order.cum_qty
     if was_presumed:
         orders.revive(order)
     book_fill(turn, order, fill)
     if was_presumed:
         _lives(turn, order)
+    if order.done is not None:
+        turn.sleep(age_timer(order))
+        turn.clear_alarm(f"stuck:{order.cl_ord_id}")
+    elif was_whole:
+        filled_in_part(turn, order)
     if order.done is not None and order.pending is not None:
         _await_answer(turn, order)
 

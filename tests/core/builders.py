@@ -42,7 +42,7 @@ from execution.core.messages import (
     VenueOrder,
     Woke,
 )
-from execution.core.orders import OrderState, Purpose
+from execution.core.orders import EXITS, OrderState, OrdStatus, Purpose
 from execution.core.sending import replace
 from execution.core.state import CORE_VERSION, ENTITIES
 from execution.core.turn import Turn
@@ -299,6 +299,20 @@ class Bench:
             [o for o in working if o.purpose is Purpose.STOP_LOSS],
             [o for o in working if o.purpose is Purpose.TAKE_PROFIT],
         )
+
+    def exits(self, symbol: str = BTC) -> list[OrderState]:
+        """The working exits of a symbol."""
+        return [o for o in self.working(symbol) if o.purpose in EXITS]
+
+    def settle_legs(self, symbol: str = BTC) -> None:
+        """The venue does what was asked of the legs, until nothing is asked any more."""
+        for _ in range(20):
+            asked = [o for kind in self.legs(symbol) for o in kind if o.pending or not o.is_accepted]
+            if not asked:
+                return
+            for leg in asked:
+                word = {OrdStatus.PENDING_CANCEL: ExecType.CANCELED, OrdStatus.PENDING_REPLACE: ExecType.REPLACED}
+                self.report(leg, word.get(leg.ord_status, ExecType.NEW))
 
     def bracket(self, entry: OrderState) -> BracketState:
         return self.desk.state.brackets[entry.cl_ord_id]
