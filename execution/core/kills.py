@@ -34,6 +34,7 @@ from execution.core.messages import (
     KillChoice,
     QueryVenue,
     Reconciled,
+    SendMassCancel,
     Step,
     StepState,
 )
@@ -41,7 +42,7 @@ from execution.core.orders import OrderState, Purpose
 from execution.core.sending import RECONCILE, book_of, cancel, cancel_request, query, send
 from execution.core.turn import Turn
 from risk.core.units import Scope, ScopeKind
-from risk.core.verdict import Denied
+from risk.core.verdict import Capability, Denied
 from risk.core.wording import number
 
 _STRENGTH: Final = tuple(KillChoice)
@@ -147,6 +148,7 @@ def _take_away(turn: Turn, command: CommandState) -> None:
             waiting.append(order.cl_ord_id)
             if not cancel(turn, order, by=spec.by) and order.is_unknown:
                 query(turn, order)
+    _cancel_all(turn, spec)
     sent, confirmed = _step(command, "cancels_sent"), _step(command, "cancels_confirmed")
     sent.total = confirmed.total = confirmed.done + len(waiting)
     sent.done, sent.state, sent.at = sent.total, StepState.DONE, turn.at
@@ -154,6 +156,13 @@ def _take_away(turn: Turn, command: CommandState) -> None:
     turn.wake(f"verify:{spec.command_id}", ms=_patience_ms(turn, command))
     progress(turn, command)
     _answer(turn, command)
+
+
+def _cancel_all(turn: Turn, spec: CommandSpec) -> None:
+    """Where everything goes, one request takes it all, orders that are not ours included: they would be left over."""
+    whole = {ScopeKind.FIRM: "", ScopeKind.ACCOUNT: "", ScopeKind.INSTRUMENT: spec.scope.key}.get(spec.scope.kind)
+    if spec.choice is KillChoice.CANCEL_ALL and whole is not None and turn.has(Capability.MASS_CANCEL):
+        turn.emit(SendMassCancel(symbol=whole))
 
 
 def _is_target(order: OrderState, choice: KillChoice) -> bool:

@@ -527,6 +527,15 @@ class SendReplace(_Effect, frozen=True, tag="send_replace"):
     stop_px: Decimal | None = None
 
 
+class SendMassCancel(_Effect, frozen=True, tag="send_mass_cancel"):
+    """Cancel every working order of the account at once, or of one symbol; only where the venue has MASS_CANCEL.
+
+    It goes beside each order's own cancel, whose answer counts: it is faster, and it reaches orders that are not ours.
+    """
+
+    symbol: str = ""
+
+
 class DropUnsent(_Effect, frozen=True, tag="drop_unsent"):
     """Take unsent ENTRY orders of the scope out of the outbox; each comes back NOT_SENT."""
 
@@ -612,6 +621,7 @@ Effect = (
     SendNewOrder
     | SendCancel
     | SendReplace
+    | SendMassCancel
     | DropUnsent
     | QueryOrder
     | QueryVenue

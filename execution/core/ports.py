@@ -71,6 +71,14 @@ class Broker(Protocol):
 
 
 @runtime_checkable
+class CancelsAll(Protocol):
+    """A broker with MASS_CANCEL."""
+
+    async def cancel_all(self, symbol: str) -> None:
+        """Ask to cancel every working order of the symbol, of the account when it is empty; each is reported by itself."""
+
+
+@runtime_checkable
 class TakesMarket(Protocol):
     """A broker that matches orders itself: it is shown every event of the feed, in order, before anyone decides on it."""
 

@@ -32,6 +32,7 @@ VENUES: Final[Mapping[str, frozenset[Capability]]] = {
             Capability.ECHOES_CLIENT_ID,
             Capability.ORDER_TRACKING,
             Capability.FILL_STREAM,
+            Capability.MASS_CANCEL,
             Capability.FRACTIONAL,
         }
     ),
@@ -55,6 +56,7 @@ REMOVABLE: Final = (
     Capability.FOK,
     Capability.REDUCE_ONLY,
     Capability.QUERY_BY_CLIENT_ID,
+    Capability.MASS_CANCEL,
 )
 
 

@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, SendReplace, Timing
-from execution.core.ports import Broker, Duplicate, NotSent, Refused
+from execution.core.messages import SendCancel, SendFailed, SendMassCancel, SendNewOrder, SendOutcome, SendReplace, Timing
+from execution.core.ports import Broker, BrokerError, CancelsAll, Duplicate, NotSent, Refused
 from execution.engine.clock import AccountClock, monotonic
 from execution.engine.lanes import WIDTHS, Budget, Lane
 from execution.engine.leases import Held
@@ -81,7 +81,7 @@ class Outbox:
         self._entries_closed = ""
         self._is_closed = False
 
-    def put(self, effect: Send, *, born: float) -> None:
+    def put(self, effect: Send | SendMassCancel, *, born: float) -> None:
         """Queue a committed request; it usually starts at once."""
         if self._is_closed:
             return
@@ -94,6 +94,8 @@ class Outbox:
                     self._put_after(effect.cl_ord_id, Waiting(effect, lambda: self._cancel(effect), born))
             case SendReplace():
                 self._put_after(effect.orig_cl_ord_id, Waiting(effect, lambda: self._replace(effect), born))
+            case SendMassCancel():
+                self._put(Lane.SAFETY, Waiting(None, lambda: self._cancel_all(effect), born))
 
     def ask(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Queue a query."""
@@ -230,6 +232,16 @@ class Outbox:
             self._fail(effect.cl_ord_id, SendOutcome.REFUSED, "replace", "this venue does not replace orders")
             return
         await self._send(effect, self._broker.replace(effect))
+
+    async def _cancel_all(self, effect: SendMassCancel) -> None:
+        """Nobody waits for its answer: each order has a cancel of its own."""
+        if not isinstance(self._broker, CancelsAll):
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._broker.cancel_all(effect.symbol)
+        except (BrokerError, TimeoutError, OSError) as e:
+            log.warning("not everything could be canceled at once", symbol=effect.symbol, error=repr(e))
 
     async def _send(self, effect: Send, sending: Coroutine[Any, Any, None]) -> bool:
         """Wait for the answer and tell the Desk of one that is none. False where we know that nothing was written."""

@@ -32,6 +32,7 @@ from execution.core.messages import (
     QueryOrder,
     QueryVenue,
     SendCancel,
+    SendMassCancel,
     SendNewOrder,
     SendReplace,
     SettingsChanged,
@@ -377,7 +378,7 @@ class Runner:
 
     def _perform(self, effect: Effect, born: float) -> None:
         match effect:
-            case SendNewOrder() | SendCancel() | SendReplace():
+            case SendNewOrder() | SendCancel() | SendReplace() | SendMassCancel():
                 self._outbox.put(effect, born=born)
             case DropUnsent():
                 self._outbox.drop_unsent(effect.scope)

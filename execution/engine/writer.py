@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from django.db import Error as AnyDatabaseError
 from django.db import connection, connections
 
-from execution.core.messages import Effect, SendCancel, SendNewOrder, SendReplace
+from execution.core.messages import Effect, SendCancel, SendMassCancel, SendNewOrder, SendReplace
 from execution.engine.database import checkpoint, connection_prepare
 from execution.store import journal
 from execution.store.journal import Entry, Image, Part
@@ -32,7 +32,7 @@ BATCH_MAX: Final = 100
 TIDY_EVERY: Final = 128
 TIDY_LATEST: Final = 2048
 
-_REQUESTS: Final = frozenset({SendNewOrder, SendCancel, SendReplace})
+_REQUESTS: Final = frozenset({SendNewOrder, SendCancel, SendReplace, SendMassCancel})
 
 
 class Lost(Exception):

@@ -15,7 +15,7 @@ import pytest
 from execution import brokers
 from execution.brokers import open_broker
 from execution.core.messages import BooksBy, ExecType, Reported
-from execution.core.ports import Broker, Duplicate, LinkDown, NotSent, Refused, TakesMarket
+from execution.core.ports import Broker, CancelsAll, Duplicate, LinkDown, NotSent, Refused, TakesMarket
 from execution.core.venues import BOOKS_BY, VENUES
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Approved, Capability
@@ -330,3 +330,29 @@ async def test_it_ends_its_reports_when_it_is_closed() -> None:
     await venue.open()
     await venue.close()
     assert [report async for report in venue.reports()] == []
+
+
+# --- everything at once --------------------------------------------------------------------------------------------------------
+
+
+async def canceled_at_once(venue: Broker, told: Told, symbol: str) -> None:
+    needs(venue, Capability.MASS_CANCEL)
+    assert isinstance(venue, CancelsAll)
+    for n in range(5):
+        await venue.submit(f"o{n}", limit("99.00"))
+    await venue.cancel_all(symbol)
+    assert await venue.orders_open() == []
+    ends = await told.until(lambda all_: sum(r.exec_type is X.CANCELED for r in all_) == 5)
+    assert {r.cl_ord_id for r in ends} == {f"o{n}" for n in range(5)}
+
+
+async def test_it_cancels_everything_at_once_and_reports_each(venue: Broker, told: Told) -> None:
+    await canceled_at_once(venue, told, "")
+
+
+async def test_it_cancels_a_symbol_at_once_and_no_other(venue: Broker, told: Told) -> None:
+    await canceled_at_once(venue, told, "BTCUSDT")
+    assert isinstance(venue, CancelsAll)
+    await venue.submit("a1", limit("99.00"))
+    await venue.cancel_all("ETHUSDT")
+    assert [o.cl_ord_id for o in await venue.orders_open()] == ["a1"]

@@ -96,3 +96,11 @@ def test_it_lacks_only_what_it_was_told_to_lack() -> None:
     everything: dict[str, Any] = {"without": [capability.value for capability in REMOVABLE]}
     assert capabilities_of("simulated", everything) == VENUES["simulated"] - set(REMOVABLE)
     assert capabilities_of("simulated", {}) == VENUES["simulated"]
+
+
+async def test_it_has_no_mass_cancel_where_it_was_told_so() -> None:
+    venue = await opened(without=["MASS_CANCEL"])
+    await venue.submit("a1", limit("90.00"))
+    with pytest.raises(Refused, match="mass cancel"):
+        await venue.cancel_all("")
+    assert [o.cl_ord_id for o in await venue.orders_open()] == ["a1"]

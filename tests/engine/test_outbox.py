@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from execution.core.messages import SendCancel, SendFailed, SendNewOrder, SendOutcome, SendReplace, Timing
+from execution.core.messages import SendCancel, SendFailed, SendMassCancel, SendNewOrder, SendOutcome, SendReplace, Timing
 from execution.core.ports import Duplicate, NotSent, Refused
 from execution.engine.clock import AccountClock, Clock
 from execution.engine.lanes import Budget, Budgets, Lane
@@ -72,7 +72,7 @@ class Desk:
             crashed=self.crashed.append,
         )
 
-    def put(self, effect: SendNewOrder | SendCancel | SendReplace, *, age_s: float = 0.0) -> None:
+    def put(self, effect: SendNewOrder | SendCancel | SendReplace | SendMassCancel, *, age_s: float = 0.0) -> None:
         self.box.put(effect, born=time.monotonic() - age_s)
 
     @property
@@ -341,3 +341,26 @@ async def test_it_asks_a_question_without_waiting_for_orders() -> None:
     desk.box.ask(ask)
     await asked.wait()
     desk.box.abandon()
+
+
+async def test_it_cancels_everything_at_once_without_waiting_for_anything() -> None:
+    desk = Desk()
+    gate = desk.venue.hold("o1")
+    desk.put(send("o1"))
+    await until(lambda: bool(desk.venue.log))
+    desk.put(SendMassCancel(symbol="BTCUSDT"))
+    await until(lambda: "cancel all BTCUSDT" in desk.venue.log)
+    gate.set()
+    await desk.box.finished()
+    assert desk.outcomes == []
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), Refused("no such request"), NotSent("closed")])
+async def test_it_leaves_a_mass_cancel_that_failed_to_the_cancels_of_the_orders(error: Exception) -> None:
+    desk = Desk()
+    desk.venue.raises[""] = error
+    desk.put(SendMassCancel())
+    desk.put(cancel("o1"))
+    await desk.box.finished()
+    assert desk.venue.log == ["cancel all ", "cancel o1"]
+    assert (desk.outcomes, desk.crashed) == ([], [])

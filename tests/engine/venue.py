@@ -42,6 +42,9 @@ class ScriptedVenue:
     async def replace(self, request: SendReplace) -> None:
         await self._request("replace", request.cl_ord_id)
 
+    async def cancel_all(self, symbol: str) -> None:
+        await self._request("cancel all", symbol)
+
     async def order_by_cl_ord_id(self, cl_ord_id: str, symbol: str) -> VenueOrder | None:
         return self.lookups.get(cl_ord_id)
 

@@ -151,6 +151,20 @@ class SimulatedBroker:
         if luck < self._faults.lost_answer:
             raise ConnectionResetError("the connection was lost before the answer came")
 
+    async def cancel_all(self, symbol: str) -> None:
+        """Cancel every working order of the symbol, of the account when it is empty; those on their way arrive first.
+
+        Raises NotSent when the venue is not open, Refused where it was told to have no mass cancel.
+        """
+        if self._venue is None:
+            raise NotSent("the simulated venue is not open")
+        if Capability.MASS_CANCEL not in self.capabilities:
+            raise Refused("this venue has no mass cancel")
+        await asyncio.gather(*map(asyncio.shield, self._arriving.values()))
+        for order in self._venue.working_all(symbol):
+            self._commit(self._venue.cancel(order, self._clock()))
+        await self._committed(Outcome())
+
     async def _too_late(self, exec_type: ExecType, cl_ord_id: str, orig_cl_ord_id: str, symbol: str) -> None:
         """Answer a request about an order that is over, or that never was."""
         found = await self._store.order(orig_cl_ord_id)
