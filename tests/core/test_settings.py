@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.core.settings import ACCOUNT_PRESET, CEILINGS, PRESETS, AccountLimits, Profile, RiskSettings, effective, resolve
+from execution.core.messages import Timing
+from execution.core.protection import LEG_RETRY_MS
+from risk.core.settings import (
+    ACCOUNT_PRESET,
+    CEILINGS,
+    PRESETS,
+    AccountLimits,
+    FlipPolicy,
+    NakedPolicy,
+    Profile,
+    RiskSettings,
+    UnsupportedProtection,
+    effective,
+    resolve,
+)
 from risk.core.units import NO_LIMIT, AssetClass
 from tests.core.risk_builders import D
 
@@ -111,6 +125,66 @@ def test_it_presets_each_asset_class(
     p = PRESETS[asset_class]
     assert [p.session_loss_limit, p.margin_per_trade, p.leverage, p.qty_max] == [D(loss), D(margin), D(leverage), D(cap)]
     assert (p.breaker_losses, p.breaker_window_s, p.breaker_cooldown_s) == (losses, window_s, 3600)
+
+
+#: the safety numbers of every new profile, whatever it trades
+OF_EVERY_PRESET = {
+    "price_age_ms_max": D(2000),
+    "feed_lag_ms_max": D(5000),
+    "price_frozen_s": D(60),
+    "entries_in_flight_max": 1,
+    "adds_max": 0,
+    "flip_policy": FlipPolicy.CLOSE_ONLY,
+    "stop_distance_pct_min": D("0.1"),
+    "stop_distance_pct_max": D(20),
+    "price_collar_pct": D(2),
+    "trade_risk_pct_max": D(2),
+    "reward_risk_min": D(0),
+    "order_equity_pct_max": D(25),
+    "order_qty_max": NO_LIMIT,
+    "order_notional_max": NO_LIMIT,
+    "risk_pct": D(1),
+    "is_stop_required": True,
+    "unsupported_protection": UnsupportedProtection.DENY,
+    "naked_policy": NakedPolicy.CLOSE_POSITION,
+    "duplicate_window_s": D(5),
+    "order_rate_max": D(2),
+    "repeated_execution_max": 20,
+    "entry_ttl_s": 300,
+    "leg_retries": 3,
+    "naked_after_ms": 1000,
+    "exit_wait_ms": 2000,
+}
+OF_A_NEW_ACCOUNT = {
+    "mark_age_s_max": D(60),
+    "order_rate_max": D(10),
+    "daily_loss_pct": D(3),
+    "drawdown_pct": D(10),
+    "positions_max": 10,
+    "gross_exposure_pct": D(200),
+    "net_exposure_pct": D(100),
+    "leverage_max": D(5),
+    "concentration_pct": D(30),
+    "bot_exposure_pct": D(50),
+    "resume_at_rollover": False,
+}
+OF_THE_DESK = {"send_age_ms_max": 1000, "send_timeout_ms": 3000, "unknown_settle_ms": 10_000, "condition_clear_ms": 10_000}
+
+
+@pytest.mark.parametrize("asset_class", list(AssetClass))
+def test_it_presets_the_same_safety_for_every_class(asset_class: AssetClass) -> None:
+    preset = PRESETS[asset_class]
+    assert {name: getattr(preset, name) for name in OF_EVERY_PRESET} == OF_EVERY_PRESET
+    of_a_class = {"session_loss_limit", "margin_per_trade", "leverage", "qty_max"}
+    breaker = {"breaker_losses", "breaker_window_s", "breaker_cooldown_s"}
+    assert set(RiskSettings.__struct_fields__) == set(OF_EVERY_PRESET) | of_a_class | breaker
+
+
+def test_it_presets_an_account_and_the_desk() -> None:
+    assert {name: getattr(ACCOUNT_PRESET, name) for name in OF_A_NEW_ACCOUNT} == OF_A_NEW_ACCOUNT
+    assert set(AccountLimits.__struct_fields__) == set(OF_A_NEW_ACCOUNT) | set(CEILINGS.values())
+    assert {name: getattr(Timing(), name) for name in OF_THE_DESK} == OF_THE_DESK
+    assert LEG_RETRY_MS == 250
 
 
 LEVEL = st.none() | st.integers(1, 20).map(D)
