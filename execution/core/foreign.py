@@ -1,19 +1,22 @@
 """Words about orders nobody here knows: kept for a while, then what they filled belongs to EXTERNAL.
 
 A report may overtake the order it speaks of, so it waits; a venue that trades by itself (a liquidation, a person at its own page)
-moves our position all the same, so it is booked.
+moves our position all the same, so it is booked. So is a position that was there before the desk was.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
+from execution.core import pnl
 from execution.core.busts import busted
 from execution.core.fills import book_fill, fill_told, is_fill
 from execution.core.ledger import find
 from execution.core.messages import ExecType, Reported, VenueFill
 from execution.core.orders import OrderState, Purpose
+from execution.core.positions import PositionState
 from execution.core.state import Parked
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
@@ -116,6 +119,50 @@ def _foreign_order(turn: Turn, report: Reported) -> OrderState:
         is_accepted=True,
         text="not sent by this desk",
     )
+
+
+# --- what was there before us --------------------------------------------------------------------------------------------------
+
+
+def adopt(turn: Turn, symbol: str, qty: Decimal) -> bool:
+    """Take over a position the venue shows in a symbol that nothing here ever touched. True when it was.
+
+    It belongs to EXTERNAL, at its mark, so it has won and lost nothing; what it adds to the equity it adds to the baselines of the loss
+    latches too. Without a mark it has no worth yet: it stays a disagreement until there is one.
+    """
+    position, settings = turn.state.positions.get(symbol), turn.settings
+    if settings is None or position is None or position.mark is None or not _is_untouched(turn, symbol, position):
+        return False
+    account, positions = turn.state.account, turn.state.positions
+    before = pnl.equity(account.cash, positions.values(), settings.instruments)
+    position.bot, position.qty, position.cost = EXTERNAL, qty, qty * position.mark
+    position.opened_at = position.updated_at = turn.at
+    instrument = turn.instrument(symbol)
+    if instrument is not None:
+        position.contract_value = instrument.contract_value
+    worth = pnl.equity(account.cash, positions.values(), settings.instruments) - before
+    account.day_start_equity += worth
+    account.peak_equity += worth
+    turn.is_money_moved = True
+    turn.touch_account()
+    turn.touch("position", symbol, position)
+    turn.index.position_changed(symbol)
+    turn.alarm(
+        f"foreign:{symbol}",
+        priority=2,
+        title=f"A position of {symbol} was here before us",
+        cause=f"The venue holds {number(qty)} {symbol}; no order of this desk ever touched the symbol.",
+        consequence=f"It is taken over by {EXTERNAL} at {number(position.mark)}; while it is open, the symbol only reduces and has no stop from us.",
+        to_do="Close it, or leave it alone and trade other symbols.",
+        symbol=symbol,
+    )
+    return True
+
+
+def _is_untouched(turn: Turn, symbol: str, position: PositionState) -> bool:
+    """Whether no fill can explain the position: none was booked, none is parked, and no order could have brought one."""
+    parked = any(parked.report.symbol == symbol for parked in turn.state.parked)
+    return position.opened_at is None and not parked and not any(order.symbol == symbol for order in turn.state.orders.values())
 
 
 def report_of(fill: VenueFill, *, at: datetime) -> Reported:

@@ -19,7 +19,7 @@ import msgspec
 
 from execution.core import conditions, kills
 from execution.core.controls import BotStatus
-from execution.core.foreign import release, report_of
+from execution.core.foreign import adopt, release, report_of
 from execution.core.messages import (
     AnswerCommand,
     BooksBy,
@@ -325,7 +325,7 @@ def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
         if position is not None and position.updated_at is not None and position.updated_at >= _shown_until(turn, event):
             continue
         ours, theirs = turn.qty(symbol), event.positions.get(symbol, ZERO)
-        if ours == theirs:
+        if ours == theirs or adopt(turn, symbol, theirs):
             conditions.finish(turn, conditions.discrepancy(symbol))
             turn.clear_alarm(f"discrepancy:{symbol}")
             for key in [key for key in turn.state.alarms if key.startswith(f"bust:{symbol}:")]:

@@ -14,6 +14,7 @@ from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import (
     CommandKind,
+    CommandStatus,
     ExecType,
     LinkChanged,
     LinkKind,
@@ -32,9 +33,10 @@ from execution.core.messages import (
 )
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from execution.core.state import CORE_VERSION, DeskState
-from risk.core.units import OrdType, Side
+from risk.core.book import EXTERNAL
+from risk.core.units import AssetClass, OrdType, Side
 from risk.core.verdict import Capability, Reason
-from tests.core.builders import BOT, BTC, NOON, Bench, D, decision
+from tests.core.builders import BOT, BTC, INSTRUMENTS, NOON, Bench, D, decision
 from tests.core.builders import settings as config
 
 X = ExecType
@@ -371,6 +373,55 @@ def test_it_stops_entries_of_a_symbol_the_venue_disagrees_about(bench: Bench) ->
     bench.reconcile()
     assert (bench.alarms(), bench.desk.state.account.conditions) == ([], {})
     assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).is_approved
+
+
+def of_class(asset_class: AssetClass) -> Bench:
+    instruments = {s: msgspec.structs.replace(i, asset_class=asset_class) for s, i in INSTRUMENTS.items()}
+    return Bench(msgspec.structs.replace(config(), instruments=instruments))
+
+
+@pytest.mark.parametrize(("asset_class", "worth"), [(AssetClass.CRYPTO_PERP, 0), (AssetClass.CRYPTO_SPOT, 300)])
+def test_it_takes_over_a_position_that_was_there_before_it(asset_class: AssetClass, worth: int) -> None:
+    bench = of_class(asset_class)
+    bench.mark(BTC, "100")
+    bench.later(1)
+    bench.reconcile(positions={BTC: "3"})
+    account, position = bench.desk.state.account, bench.desk.state.positions[BTC]
+    assert (position.qty, position.bot, position.avg_px, position.realised) == (3, EXTERNAL, 100, 0)
+    assert (bench.alarms(), account.reconciled_text, account.conditions) == (["foreign"], "agrees", {})
+    assert account.equity == account.day_start_equity == account.peak_equity == 100_000 + worth, "nothing was won"
+    assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).reason is Reason.REDUCE_ONLY
+    answer = bench.command(CommandKind.CLOSE, target=BTC)
+    assert answer.status is CommandStatus.DONE, answer.text
+    (order,) = bench.exits()
+    bench.fill(order, px="101")
+    assert (bench.qty(), account.realised, bench.alarms()) == (0, 3, [])
+    assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).is_approved
+
+
+def test_it_takes_over_nothing_that_has_no_price(bench: Bench) -> None:
+    bench.reconcile(positions={BTC: "3"})
+    assert (bench.qty(), bench.alarms()) == (0, ["discrepancy"])
+    bench.mark(BTC, "100")
+    bench.later(1)
+    bench.reconcile(positions={BTC: "3"})
+    assert (bench.qty(), bench.alarms()) == (3, ["foreign"])
+
+
+@pytest.mark.parametrize("touch", ["order", "position", "parked"])
+def test_it_takes_over_nothing_that_a_fill_may_explain(bench: Bench, touch: str) -> None:
+    bench.mark(BTC, "100")
+    if touch == "order":
+        bench.report(bench.buy("3"), X.REJECTED)
+    if touch == "position":
+        bench.fill(bench.buy("3"))
+        bench.desk.state.orders.clear()
+    if touch == "parked":
+        bench.take(Reported(at=bench.at, cl_ord_id="u", exec_type=X.TRADE, exec_id="u", symbol=BTC, side=Side.BUY, last_qty=D(5)))
+    before = bench.qty()
+    bench.later(1)
+    bench.reconcile(positions={BTC: "5"}, orders=())
+    assert (bench.qty(), "discrepancy" in bench.alarms()) == (before, True)
 
 
 def test_it_asks_about_an_order_that_works_only_here(bench: Bench) -> None:
