@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+from execution.core.closing import close_out
 from execution.core.orders import ENTRY, OrderState, OrdStatus, Purpose, answered
-from execution.core.protection import close_out
 from execution.core.sending import ANSWERS, age_timer, backoff_ms, cancel, cancel_request, query, query_timer
 from execution.core.turn import Turn
 from risk.core.units import OrdType, TimeInForce
@@ -61,7 +61,7 @@ def aged_out(turn: Turn, order: OrderState) -> None:
     if position is None or position.closing_side is not order.side:
         return
     qty = min(order.order_qty - order.cum_qty, abs(position.qty))
-    close_out(turn, order.symbol, bot=order.bot, side=order.side, qty=qty, purpose=Purpose.EXIT)
+    close_out(turn, order.symbol, bot=order.bot, side=order.side, qty=qty, purpose=Purpose.EXIT, bracket_id=order.bracket_id)
 
 
 # --- requests nobody answered ------------------------------------------------------------------------------------------------

@@ -1,19 +1,16 @@
 """Brackets: the protection an entry owns, sized to what it filled.
 
 Rules of this file.
-1. `wanted()` says what protection the position should have now; `plan()` says what to send so that it has. Nothing else decides it,
-   and every event that touches the entry, a leg or the position asks both again.
-2. A leg that is asked for (PENDING_NEW, PENDING_REPLACE, UNKNOWN) counts as its requested size: it is never sent a second time.
-3. Growing adds a leg for the difference. Shrinking sends the smaller leg first and cancels the larger one when the smaller works:
-   legs only reduce, so having too much for a moment is safe and having too little is not.
-4. A leg that a person took away stays away. A target that the venue will not take is given up; a stop never is.
-5. `covered_qty` counts only stops the venue has acknowledged. A position that is not covered for `naked_after_ms` is NAKED.
-6. `STATUSES` is the table of states: the first row whose condition holds is the state. No state is remembered but by its facts.
+1. `wanted()` says what protection the position should have now, `HOLDS` where the venue lets it rest; `legs.plan()` says the next step
+   there. Nothing else decides it, and every event that touches the entry, a leg or the position asks again.
+2. A leg that a person took away stays away. A target that the venue will not take is given up; a stop never is.
+3. A position that is not covered for `naked_after_ms` is NAKED. What the venue cannot hold is watched here, and says so.
+4. `STATUSES` is the table of states: the first row whose condition holds is the state. No state is remembered but by its facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -21,8 +18,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from execution.core.orders import PENDING_CANCEL, OrderState
+from execution.core.messages import Leg
+from execution.core.orders import Purpose
+from execution.core.trailing import Trail
 from risk.core.units import ZERO, Side
+from risk.core.verdict import Capability, Proposal
 
 
 class BracketStatus(StrEnum):
@@ -69,11 +69,18 @@ class BracketState(msgspec.Struct, kw_only=True):
     is_target_given_up: bool = False
     #: True from the NAKED alarm until the position is covered or gone
     is_naked: bool = False
-
-
-class Leg(StrEnum):
-    STOP = "stop"
-    TARGET = "target"
+    #: the stop is a stop-limit, its limit this far behind its trigger; None: it sells or buys at any price
+    stop_limit_offset: Decimal | None = None
+    #: how the stop trails, and the best price so far; None: it stands
+    trail: Trail | None = None
+    #: the position is closed when it was open this long
+    time_limit_s: int | None = None
+    close_at: datetime | None = None
+    #: watched by the Desk, because the venue cannot hold it: it works only while the Desk and its prices do
+    is_stop_emulated: bool = False
+    is_target_emulated: bool = False
+    #: why it has no stop, where one is waived: a sentence
+    waived_why: str = ""
 
 
 #: looked up at every event: see orders.FILLED
@@ -81,27 +88,42 @@ STOP: Final = Leg.STOP
 TARGET: Final = Leg.TARGET
 
 
+class Holds(NamedTuple):
+    """Which legs rest at the venue. What does not is watched by the Desk."""
+
+    stop: bool
+    target: bool
+
+
+#: whether a venue has STOP_ORDERS, and REDUCE_ONLY → what rests there. Without reduce-only a second resting leg could open a position
+HOLDS: Final[Mapping[tuple[bool, bool], Holds]] = {
+    (True, True): Holds(stop=True, target=True),
+    (True, False): Holds(stop=True, target=False),
+    (False, True): Holds(stop=False, target=True),
+    (False, False): Holds(stop=False, target=False),
+}
+
+
+def holds(capabilities: Collection[Capability]) -> Holds:
+    """Where the legs go at a venue with these capabilities."""
+    return HOLDS[Capability.STOP_ORDERS in capabilities, Capability.REDUCE_ONLY in capabilities]
+
+
+class ExitState(msgspec.Struct, frozen=True, kw_only=True):
+    """An exit that waits until what rests against the position leaves room for it: a venue without reduce-only would open one else."""
+
+    proposal: Proposal
+    purpose: Purpose
+    #: the bracket whose watched leg or time limit asked; empty for an exit of the position
+    bracket_id: str = ""
+    asked_at: datetime
+
+
 class Wanted(msgspec.Struct, frozen=True, gc=False):
     """What should rest at the venue now."""
 
     stop_qty: Decimal
     target_qty: Decimal
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What to send for one kind of leg: cancel these, and send one for `send_qty` (zero: none).
-
-    `is_growth` is true when what rests already covers a part, so that the difference may wait a moment for more fills.
-    """
-
-    cancel: Sequence[OrderState]
-    send_qty: Decimal
-    is_growth: bool = False
-
-
-#: cancels of one leg that the venue refused before its bracket counts as ORPHANED
-STUCK_TRIES: Final = 3
-NOTHING: Final = Plan((), ZERO)
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
@@ -123,75 +145,17 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     is_targeted: bool
 
 
-def wanted(bracket: BracketState) -> Wanted:
-    """What protection the bracket should have now."""
-    qty = bracket.open_qty
-    has_stop = bracket.stop_px is not None and not bracket.is_stop_waived
-    has_target = bracket.target_px is not None and not (bracket.is_target_waived or bracket.is_target_given_up)
-    return Wanted(qty if has_stop else ZERO, qty if has_target else ZERO)
+def wanted(bracket: BracketState, qty: Decimal) -> Wanted:
+    """What protection the bracket should have for `qty` of what it opened."""
+    return Wanted(qty if has_stop(bracket) else ZERO, qty if has_target(bracket) else ZERO)
 
 
-class Survey:
-    """One kind of leg as it is now: the working ones, oldest first, and what they come to."""
-
-    __slots__ = ("covered_qty", "in_flight", "is_stuck", "legs", "requested_qty")
-
-    def __init__(self, orders: Mapping[str, OrderState], ids: Iterable[str]) -> None:
-        self.legs: list[OrderState] = []
-        #: what covers if all that is asked for works
-        self.requested_qty = ZERO
-        #: what the venue has acknowledged
-        self.covered_qty = ZERO
-        #: a leg is not acknowledged yet
-        self.in_flight = False
-        #: the venue keeps refusing to cancel one
-        self.is_stuck = False
-        for leg_id in ids:
-            order = orders.get(leg_id)
-            if order is not None and order.done is None:
-                self.add(order)
-
-    def add(self, order: OrderState) -> None:
-        """Count a leg."""
-        self.legs.append(order)
-        if order.tries >= STUCK_TRIES:
-            self.is_stuck = True
-        if order.pending is PENDING_CANCEL:
-            return
-        leaves = order.leaves_qty
-        self.requested_qty += leaves
-        if order.is_resting:
-            self.covered_qty += leaves
-        else:
-            self.in_flight = True
-
-    @property
-    def standing(self) -> list[OrderState]:
-        """The legs that nobody takes away."""
-        return [leg for leg in self.legs if leg.pending is not PENDING_CANCEL]
+def has_stop(bracket: BracketState) -> bool:
+    return bracket.stop_px is not None and not bracket.is_stop_waived
 
 
-def plan(survey: Survey, wanted_qty: Decimal) -> Plan:
-    """The difference between what one kind of leg is and should be."""
-    missing = wanted_qty - survey.requested_qty
-    if not missing:
-        return NOTHING
-    if not wanted_qty:
-        return Plan([leg for leg in survey.standing if not leg.is_unknown], ZERO)
-    if missing > 0:
-        if not survey.requested_qty:
-            return Plan((), wanted_qty)
-        return NOTHING if survey.in_flight else Plan((), missing, is_growth=True)
-    return _shrink(survey, wanted_qty)
-
-
-def _shrink(survey: Survey, wanted_qty: Decimal) -> Plan:
-    """Too much rests: keep the newest leg of the right size, else send one and wait until it works."""
-    standing = survey.standing
-    exact = next((leg for leg in reversed(standing) if leg.is_resting and leg.leaves_qty == wanted_qty), None)
-    if exact is not None:
-        return Plan([leg for leg in standing if leg is not exact and not leg.is_unknown], ZERO)
-    return NOTHING if survey.in_flight else Plan((), wanted_qty)
+def has_target(bracket: BracketState) -> bool:
+    return bracket.target_px is not None and not (bracket.is_target_waived or bracket.is_target_given_up)
 
 
 class Row(NamedTuple):
@@ -208,7 +172,7 @@ STATUSES: Final[tuple[Row, ...]] = (
     Row(BracketStatus.PENDING, "nothing filled yet, and the entry may still fill", lambda _, f: not f.is_open and f.entry_works),
     Row(BracketStatus.CLOSED, "nothing is open, and nothing works", lambda _, f: not f.is_open),
     Row(BracketStatus.NAKED, "no stop in time; stands until covered or closed", lambda b, _: b.is_naked),
-    Row(BracketStatus.CLOSING, "an exit is on its way; the legs stay until it has filled", lambda _, f: f.exit_works),
+    Row(BracketStatus.CLOSING, "an exit is on its way", lambda _, f: f.exit_works),
     Row(BracketStatus.ARMING, "the stop does not yet cover what is open", lambda _, f: not f.is_covered),
     Row(BracketStatus.UNBALANCED, "the target was given up: stop only", lambda b, _: b.is_target_given_up),
     Row(BracketStatus.ARMED, "stop and target rest as wanted", lambda _, f: f.is_targeted),

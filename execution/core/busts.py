@@ -13,13 +13,13 @@ import msgspec
 from execution.core import ledger as ledgers
 from execution.core import orders, pnl, symbols
 from execution.core.brackets import BracketState
+from execution.core.closing import overshot
 from execution.core.fills import book_fill, charge, fit_brackets, overfilled, reopen
 from execution.core.ledger import Ledger, Replayed
 from execution.core.messages import ExecType, Reported
 from execution.core.orders import ENTRY, LEGS, OrderState
 from execution.core.pnl import Booked
 from execution.core.positions import FillState, PositionState
-from execution.core.protection import overshot
 from execution.core.sending import backoff_ms, cancel, query, query_timer, watch_for_answer
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL

@@ -11,22 +11,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from execution.core import kills
+from execution.core import by_hand, decisions, kills
 from execution.core.account import rebase
-from execution.core.brackets import BracketState, Leg, Survey
-from execution.core.conditions import not_sendable
-from execution.core.controls import BotState, BotStatus, CommandState
-from execution.core.decisions import exit_in_flight, exit_proposal
+from execution.core.controls import BotState, BotStatus, CommandRefused, CommandState
 from execution.core.halts import bots_in, clear, impose, over_bot, pause_what_ran, pauses_of
-from execution.core.messages import AnswerCommand, Commanded, CommandKind, CommandSpec, CommandStatus, QueryVenue, StopMode
-from execution.core.orders import OrderState, OrdStatus, Purpose
-from execution.core.sending import book_of, cancel, cancel_entries, query, send
+from execution.core.messages import (
+    AnswerCommand,
+    Commanded,
+    CommandKind,
+    CommandSpec,
+    CommandStatus,
+    Decided,
+    QueryVenue,
+    SignalKind,
+    StopMode,
+)
+from execution.core.orders import OrderState
+from execution.core.sending import cancel_entries, query
 from execution.core.turn import Turn
 from risk.core import circuit_breaker
 from risk.core.book import Halt
-from risk.core.units import OrdType, Scope, ScopeKind
-from risk.core.verdict import Denied, HaltCause, HaltMode
-from risk.core.wording import number
+from risk.core.units import Scope, ScopeKind, Side
+from risk.core.verdict import HaltCause, HaltMode
+from risk.core.wording import exact
 
 _APPLIED_MAX: Final = 10_000
 _NEVER_EXPIRE: Final = frozenset(
@@ -42,10 +49,6 @@ _NEVER_EXPIRE: Final = frozenset(
 )
 
 
-class _Refused(Exception):
-    """The command cannot be done; the message is the answer."""
-
-
 def commanded(turn: Turn, event: Commanded) -> None:
     """Apply a command, once."""
     spec, state = event.command, turn.state
@@ -57,8 +60,8 @@ def commanded(turn: Turn, event: Commanded) -> None:
         answer(turn, spec, CommandStatus.EXPIRED, f"Too late by {late_s:.1f} s: nothing was done. Ask again.")
         return
     try:
-        text = _HANDLERS[spec.kind](turn, spec)
-    except _Refused as e:
+        text = _submit(turn, event) if spec.kind is CommandKind.SUBMIT_DECISION else _HANDLERS[spec.kind](turn, spec)
+    except CommandRefused as e:
         answer(turn, spec, CommandStatus.REFUSED, str(e))
         return
     if text:
@@ -84,10 +87,10 @@ def _canceling(n: int) -> str:
 def _start(turn: Turn, spec: CommandSpec) -> str:
     bots = [bot for bot in bots_in(turn, spec.scope) if _is_enabled(turn, bot)]
     if not bots:
-        raise _Refused(f"There is no enabled bot at {spec.scope}.")
+        raise CommandRefused(f"There is no enabled bot at {spec.scope}.")
     halted = {bot.code: halt for bot in bots if (halt := _halted(turn, bot)) is not None}
     if len(halted) == len(bots):
-        raise _Refused(" ".join(_stays(code, halt) for code, halt in halted.items()))
+        raise CommandRefused(" ".join(_stays(code, halt) for code, halt in halted.items()))
     return " ".join(_stays(bot.code, halted[bot.code]) if bot.code in halted else _start_bot(turn, bot) for bot in bots)
 
 
@@ -121,7 +124,7 @@ def _start_bot(turn: Turn, bot: BotState) -> str:
 def _stop(turn: Turn, spec: CommandSpec) -> str:
     bots = bots_in(turn, spec.scope)
     if not bots:
-        raise _Refused(f"There is no bot at {spec.scope}.")
+        raise CommandRefused(f"There is no bot at {spec.scope}.")
     return " ".join(_stop_bot(turn, spec, bot) for bot in bots)
 
 
@@ -196,7 +199,7 @@ def _flatten(turn: Turn, spec: CommandSpec) -> str:
 def _stop_flatten(turn: Turn, spec: CommandSpec) -> str:
     stopped = kills.stop_flatten(turn, spec)
     if not stopped:
-        raise _Refused(f"No flatten runs at {spec.scope}.")
+        raise CommandRefused(f"No flatten runs at {spec.scope}.")
     return "The flatten is stopped. What was already sent may still fill; stops stay."
 
 
@@ -204,7 +207,7 @@ def _resume(turn: Turn, spec: CommandSpec) -> str:
     found = _named(turn, spec) or [h for h in turn.state.halts.values() if h.cause is HaltCause.PAUSE and h.scope == spec.scope]
     pauses = [halt for halt in found if halt.cause is HaltCause.PAUSE]
     if not pauses:
-        raise _Refused(f"There is no pause at {spec.scope} to end.")
+        raise CommandRefused(f"There is no pause at {spec.scope} to end.")
     for halt in pauses:
         clear(turn, halt)
     return f"Resumed at {spec.scope}.{_still(turn)}"
@@ -213,7 +216,7 @@ def _resume(turn: Turn, spec: CommandSpec) -> str:
 def _clear(turn: Turn, spec: CommandSpec) -> str:
     found = _named(turn, spec) or [h for h in turn.state.halts.values() if h.scope == spec.scope and h.at <= spec.asked_at]
     if not found:
-        raise _Refused(f"There is no halt at {spec.scope} to clear.")
+        raise CommandRefused(f"There is no halt at {spec.scope} to clear.")
     baselines = ""
     for halt in found:
         clear(turn, halt)
@@ -238,118 +241,6 @@ def _still(turn: Turn) -> str:
     return f" Still {rest[0].mode.value.replace('_', ' ').lower()} at {rest[0].scope}." if rest else ""
 
 
-# --- orders and brackets -----------------------------------------------------------------------------------------------------
-
-
-def _close(turn: Turn, spec: CommandSpec) -> str:
-    symbol = spec.target or spec.scope.key
-    position = turn.state.positions.get(symbol)
-    if position is None or not position.qty:
-        raise _Refused(f"No position in {symbol} is open.")
-    exits = turn.exits_of(symbol)
-    resting = exits[0] if len(exits) == 1 and exits[0].ord_type is OrdType.LIMIT and exits[0].is_resting else None
-    if exits and resting is None:
-        raise _Refused(exit_in_flight(exits).text)
-    qty, side = abs(position.qty), position.closing_side
-    proposal = exit_proposal(turn, symbol=symbol, bot=position.bot, side=side, qty=qty, is_automatic=False)
-    book = book_of(turn, bot=position.bot, symbol=symbol, not_ready=not_sendable(turn), superseded=resting)
-    sent = send(turn, proposal, book, purpose=Purpose.EXIT)
-    if isinstance(sent, Denied):
-        raise _Refused(sent.text)
-    if resting is not None:
-        cancel(turn, resting, by=spec.by)
-    word = "Selling" if side.sign < 0 else "Buying"
-    return f"{word} {number(qty)} {symbol} at market to close. Its stop stays until that has filled."
-
-
-def _cancel_order(turn: Turn, spec: CommandSpec) -> str:
-    order = _order(turn, spec.target)
-    if order.bracket_id and order.purpose is not Purpose.ENTRY:
-        return _cancel_leg(turn, spec)
-    return _cancel_asked(turn, order, spec.by)
-
-
-def _order(turn: Turn, cl_ord_id: str) -> OrderState:
-    order = turn.state.orders.get(cl_ord_id)
-    if order is None:
-        raise _Refused(f"There is no order {cl_ord_id}.")
-    if order.done is not None:
-        raise _Refused(f"The order is already {order.done.value.lower()}.")
-    return order
-
-
-def _cancel_asked(turn: Turn, order: OrderState, by: str) -> str:
-    what = f"{order.side.value.lower()} {number(order.leaves_qty)} {order.symbol}"
-    if order.pending is OrdStatus.PENDING_CANCEL:
-        return f"The cancel of {what} is already on its way."
-    if not cancel(turn, order, by=by):
-        query(turn, order)
-        return f"{what} was never answered: the venue is asked, and it is canceled as soon as it is found."
-    return f"Canceling {what}; it may still fill until the venue confirms."
-
-
-def _cancel_leg(turn: Turn, spec: CommandSpec) -> str:
-    order = _order(turn, spec.target)
-    bracket = turn.state.brackets.get(order.bracket_id)
-    if bracket is None or order.purpose is Purpose.ENTRY:
-        raise _Refused("That order is not a leg of a bracket.")
-    leg = Leg.STOP if order.purpose is Purpose.STOP_LOSS else Leg.TARGET
-    _waive(turn, bracket, leg, spec.by)
-    return f"Canceling the {leg.value} of {bracket.symbol}. {_what_remains(bracket)}"
-
-
-def _waive(turn: Turn, bracket: BracketState, leg: Leg, by: str) -> None:
-    """A person takes a leg away: it stays away."""
-    if leg is Leg.STOP:
-        bracket.is_stop_waived = True
-        _unprotected(turn, bracket, by)
-    else:
-        bracket.is_target_waived = True
-    for order in Survey(turn.state.orders, bracket.stop_ids if leg is Leg.STOP else bracket.target_ids).legs:
-        cancel(turn, order, by=by)
-    turn.touch_bracket(bracket)
-    turn.dirty[bracket.bracket_id] = None
-
-
-def _unprotected(turn: Turn, bracket: BracketState, by: str) -> None:
-    if not bracket.open_qty:
-        return
-    turn.alarm(
-        f"nostop:{bracket.bracket_id}",
-        priority=2,
-        title=f"{bracket.symbol} has no stop",
-        cause=f"{by} took it away.",
-        consequence=f"{number(bracket.open_qty)} {bracket.symbol} is open without protection.",
-        to_do="Close the position, or place a stop at the venue.",
-        bot=bracket.bot,
-        symbol=bracket.symbol,
-    )
-
-
-def _what_remains(bracket: BracketState) -> str:
-    left = []
-    if bracket.stop_px is not None and not bracket.is_stop_waived:
-        left.append(f"the stop {number(bracket.stop_px)}")
-    if bracket.target_px is not None and not bracket.is_target_waived and not bracket.is_target_given_up:
-        left.append(f"the target {number(bracket.target_px)}")
-    qty = number(bracket.open_qty)
-    if not left:
-        return f"Nothing remains: {qty} is open without protection." if bracket.open_qty else "Nothing remains."
-    return f"{' and '.join(left).capitalize()} for {qty} {'remain' if len(left) > 1 else 'remains'}."
-
-
-def _cancel_bracket(turn: Turn, spec: CommandSpec) -> str:
-    bracket = turn.state.brackets.get(spec.target)
-    if bracket is None or bracket.bracket_id not in turn.index.brackets.get(bracket.symbol, {}):
-        raise _Refused(f"There is no open bracket {spec.target}.")
-    entry = turn.state.orders.get(bracket.bracket_id)
-    if entry is not None:
-        cancel(turn, entry, by=spec.by)
-    for leg in Leg:
-        _waive(turn, bracket, leg, spec.by)
-    return f"Canceling both legs of {bracket.symbol}. {_what_remains(bracket)}"
-
-
 # --- others ------------------------------------------------------------------------------------------------------------------
 
 
@@ -369,17 +260,42 @@ def _asked_about(turn: Turn, target: str) -> list[OrderState]:
     """The orders that a target names: an order, or the entry and the working legs of a bracket. None for the whole account."""
     order, bracket = turn.order(target), turn.state.brackets.get(target)
     if order is None and bracket is None and target not in ("", turn.state.account.account):
-        raise _Refused(f"There is no order or bracket {target}.")
+        raise CommandRefused(f"There is no order or bracket {target}.")
     ids = [*bracket.stop_ids, *bracket.target_ids] if bracket is not None else []
     legs = [leg for leg_id in ids if (leg := turn.state.orders.get(leg_id)) is not None and leg.done is None]
     return ([order] if order is not None else []) + legs
+
+
+def _submit(turn: Turn, event: Commanded) -> str:
+    """Take a decision from a person or a program, as if the bot that owns the symbol had made it. A denied one is recorded too."""
+    spec = event.command
+    decision, symbol = spec.decision, spec.target
+    if decision is None or decision.signal is SignalKind.HOLD:
+        raise CommandRefused("A decision to hold asks for nothing.")
+    made = Decided(
+        at=turn.at,
+        bot=spec.scope.key if spec.scope.kind is ScopeKind.BOT else turn.index.owner(symbol),
+        symbol=symbol,
+        decision=decision,
+        quote=event.quote,
+        decision_id=f"cmd:{spec.command_id}",
+        market_at=event.quote.at if event.quote is not None else spec.asked_at,
+    )
+    denied = decisions.decide(turn, made, is_automatic=not spec.is_by_hand)
+    if denied is not None:
+        turn.touch("signal", made.decision_id, decisions.denial_record(turn, made, denied))
+        raise CommandRefused(denied.text)
+    record = turn.changed["signal", made.decision_id]
+    price = "at market" if decision.price is None else f"at {exact(decision.price)}"
+    wait = "" if record.cl_ord_id else " as soon as the venue has taken its stop away"
+    return f"{'Buying' if record.side is Side.BUY else 'Selling'} {exact(record.order_qty)} {symbol} {price}{wait}, for {made.bot}."
 
 
 def _reset_breaker(turn: Turn, spec: CommandSpec) -> str:
     symbol = spec.target or spec.scope.key
     held = turn.state.symbols.get(symbol)
     if held is None:
-        raise _Refused(f"{symbol} has no breaker yet: it never traded.")
+        raise CommandRefused(f"{symbol} has no breaker yet: it never traded.")
     losses = len(held.breaker.losses)
     circuit_breaker.reset(held.breaker)
     turn.touch("symbol", symbol, held)
@@ -396,10 +312,12 @@ _HANDLERS: Final[Mapping[CommandKind, Callable[[Turn, CommandSpec], str]]] = {
     CommandKind.KILL: _kill,
     CommandKind.STOP_FLATTEN: _stop_flatten,
     CommandKind.FLATTEN: _flatten,
-    CommandKind.CLOSE: _close,
-    CommandKind.CANCEL_ORDER: _cancel_order,
-    CommandKind.CANCEL_LEG: _cancel_leg,
-    CommandKind.CANCEL_BRACKET: _cancel_bracket,
+    CommandKind.CLOSE: by_hand.close,
+    CommandKind.CANCEL_ORDER: by_hand.cancel_order,
+    CommandKind.CANCEL_LEG: by_hand.cancel_leg,
+    CommandKind.CANCEL_BRACKET: by_hand.cancel_bracket,
+    CommandKind.MOVE_LEG: by_hand.move_leg,
+    CommandKind.ARM: by_hand.arm,
     CommandKind.QUERY: _query,
     CommandKind.RESET_BREAKER: _reset_breaker,
 }

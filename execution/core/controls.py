@@ -14,6 +14,10 @@ from risk.core.session_pnl import SessionPnl
 from risk.core.units import ZERO
 
 
+class CommandRefused(Exception):
+    """A command that cannot be done; the message is the answer."""
+
+
 class BotStatus(StrEnum):
     """What the bot itself does; halts and conditions come on top (a paused bot is RUNNING under a PAUSE halt)."""
 

@@ -13,34 +13,60 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from execution.core import symbols, throttles
-from execution.core.brackets import BracketState
-from execution.core.conditions import not_ready, not_sendable
+import msgspec
+
+from execution.core import closing, symbols, throttles
+from execution.core.brackets import BracketState, holds
+from execution.core.conditions import not_ready
 from execution.core.messages import Decided, Decision, Effect, Publish, SignalKind, SignalRecord
 from execution.core.orders import OrderState, Purpose
-from execution.core.sending import Sent, book_of, cancel, portfolio_of, send
+from execution.core.sending import book_of, cancel, portfolio_of, send
+from execution.core.trailing import Trail
 from execution.core.turn import ENCODER, Turn
 from risk.core.hours import day_ends_at
-from risk.core.settings import RiskSettings
-from risk.core.units import OrdType, Side, TimeInForce
-from risk.core.verdict import Capability, Check, Denied, HintKind, OrderClass, Proposal, Reason
-from risk.core.wording import number
+from risk.core.settings import RiskSettings, UnsupportedProtection
+from risk.core.units import HUNDRED, ZERO, OrdType, Side, TimeInForce
+from risk.core.verdict import Check, Denied, HintKind, OrderClass, Proposal, Reason
+from risk.core.wording import exact
 
 _RESTING = (OrdType.LIMIT, OrdType.STOP, OrdType.STOP_LIMIT)
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """What an approved decision came to. An exit that waits for room has no order yet; it will carry the decision's id."""
+
+    checks: tuple[Check, ...]
+    side: Side
+    order_qty: Decimal
+    cl_ord_id: str
+
+
 def decided(turn: Turn, event: Decided) -> Denied | None:
-    """Handle a decision. Returns the denial, if it was one; nothing is changed then."""
+    """Handle a brain's decision. Returns the denial, if it was one; nothing is changed then."""
     if _is_old(turn, event):
         return None
+    denied = decide(turn, event)
+    if denied is None:
+        bot = turn.bot(event.bot)
+        bot.last_approved_at[event.symbol] = event.market_at
+        bot.last_approved_n[event.symbol] = event.n
+    return denied
+
+
+def decide(turn: Turn, event: Decided, *, is_automatic: bool = True) -> Denied | None:
+    """Handle a decision, whoever made it. `is_automatic` is false for what a person asked: no halt refuses a person's exit."""
     qty = turn.qty(event.symbol)
-    return _exit(turn, event, qty) if _is_exit(event, qty) else _enter(turn, event)
+    return _exit(turn, event, qty, is_automatic=is_automatic) if _is_exit(event, qty) else _enter(turn, event)
 
 
 def denial_published(turn: Turn, event: Decided, denied: Denied) -> tuple[Effect, ...]:
     """The only trace of a denial."""
-    record = _record(turn, event, checks=denied.checks, reason=denied.reason, text=denied.text, order=None)
+    record = denial_record(turn, event, denied)
     return (Publish(kind="signal", key=record.decision_id, body=ENCODER.encode(record)),)
+
+
+def denial_record(turn: Turn, event: Decided, denied: Denied) -> SignalRecord:
+    return _record(turn, event, denied.checks, reason=denied.reason, text=denied.text)
 
 
 def _is_old(turn: Turn, event: Decided) -> bool:
@@ -69,6 +95,10 @@ def _holding(qty: Decimal) -> Side:
 
 def _enter(turn: Turn, event: Decided) -> Denied | None:
     decision = event.decision
+    if odd := _odd_protection(decision):
+        check = Check("Protection", False, level="decision", detail=odd, reason=Reason.INVALID_DECISION)
+        return Denied(reason=Reason.INVALID_DECISION, checks=(check,))
+    stop_loss = _stop_of(event)
     proposal = Proposal(
         order_class=OrderClass.ENTRY,
         account=turn.state.account.account,
@@ -81,7 +111,7 @@ def _enter(turn: Turn, event: Decided) -> Denied | None:
         stop_px=decision.stop_px,
         post_only=decision.post_only,
         hint=decision.hint,
-        stop_loss=decision.stop_loss,
+        stop_loss=stop_loss,
         take_profit=decision.take_profit,
         confidence=decision.confidence,
         quote=event.quote,
@@ -94,26 +124,79 @@ def _enter(turn: Turn, event: Decided) -> Denied | None:
         return sent
     order = sent.order
     throttles.approved(turn, order)
-    if decision.stop_loss is not None or decision.take_profit is not None:
-        _open_bracket(turn, order, decision)
+    if stop_loss is not None or decision.take_profit is not None or decision.time_limit_s is not None or _trails(decision):
+        _open_bracket(turn, event, order, stop_loss)
     values = turn.index.effective(event.bot, event.symbol).values
     if order.ord_type in _RESTING:
         _let_age(turn, order, values)
-    _approved(turn, event, sent)
+    _approved(turn, event, Outcome(sent.checks, order.side, order.order_qty, order.cl_ord_id))
     return None
 
 
-def _open_bracket(turn: Turn, order: OrderState, decision: Decision) -> None:
+def _odd_protection(decision: Decision) -> str:
+    """What is wrong with how a decision wants to be protected, in a sentence; empty when nothing is."""
+    for name in ("stop_limit_offset", "trail_offset", "trail_pct", "trail_activation"):
+        value = getattr(decision, name)
+        if value is not None and not (value.is_finite() and value > 0):
+            return f"{name} is {exact(value)}; it must be a positive number."
+    if decision.trail_offset is not None and decision.trail_pct is not None:
+        return "A stop trails by trail_offset or by trail_pct, not by both."
+    if decision.trail_pct is not None and decision.trail_pct >= HUNDRED:
+        return f"trail_pct is {exact(decision.trail_pct)}; it must be below 100."
+    if decision.trail_activation is not None and not _trails(decision):
+        return "trail_activation needs a trail_offset or a trail_pct."
+    if decision.stop_limit_offset is not None and decision.stop_loss is None and not _trails(decision):
+        return "stop_limit_offset needs a stop."
+    if decision.time_limit_s is not None and decision.time_limit_s <= 0:
+        return f"time_limit_s is {decision.time_limit_s}; it must be a positive number of seconds."
+    return ""
+
+
+def _trails(decision: Decision) -> bool:
+    return decision.trail_offset is not None or decision.trail_pct is not None
+
+
+def _stop_of(event: Decided) -> Decimal | None:
+    """Where the stop is at first: where the decision says, else where its trail begins, seen from the price it would enter at."""
+    decision = event.decision
+    if decision.stop_loss is not None or not _trails(decision) or decision.trail_activation is not None:
+        return decision.stop_loss
+    entry = decision.price or decision.stop_px or (event.quote.reference(_side(decision.signal)) if event.quote else None)
+    return None if entry is None or not entry.is_finite() else _trail(event).level(entry)
+
+
+def _trail(event: Decided) -> Trail:
+    """The trailing stop of an entry. It begins to track on the side of the market where its activation price lies."""
+    decision, activation = event.decision, event.decision.trail_activation
+    last = event.quote.last if event.quote is not None else ZERO
+    return Trail(
+        side=_side(decision.signal).opposite,
+        offset=decision.trail_offset,
+        pct=decision.trail_pct,
+        activation_px=activation,
+        is_activated_above=activation is not None and activation >= last,
+    )
+
+
+def _open_bracket(turn: Turn, event: Decided, order: OrderState, stop_loss: Decimal | None) -> None:
+    decision = event.decision
     bracket = BracketState(
         bracket_id=order.cl_ord_id,
         bot=order.bot,
         symbol=order.symbol,
         side=order.side,
-        stop_px=decision.stop_loss,
+        stop_px=stop_loss,
         target_px=decision.take_profit,
         created_at=turn.at,
         updated_at=turn.at,
+        stop_limit_offset=decision.stop_limit_offset,
+        trail=_trail(event) if _trails(decision) else None,
+        time_limit_s=decision.time_limit_s,
     )
+    policy = turn.index.effective(order.bot, order.symbol).values.unsupported_protection
+    if policy is UnsupportedProtection.ALLOW_UNPROTECTED and not holds(turn.index.capabilities).stop:
+        bracket.is_stop_waived = True
+        bracket.waived_why = "The venue cannot hold it, and unsupported_protection is allow_unprotected."
     order.bracket_id = bracket.bracket_id
     turn.state.brackets[bracket.bracket_id] = bracket
     turn.index.bracket_changed(bracket)
@@ -138,79 +221,28 @@ def ttl_due(turn: Turn, cl_ord_id: str) -> None:
 # --- exits ---------------------------------------------------------------------------------------------------------------
 
 
-def _exit(turn: Turn, event: Decided, qty: Decimal) -> Denied | None:
+def _exit(turn: Turn, event: Decided, qty: Decimal, *, is_automatic: bool) -> Denied | None:
     decision = event.decision
     if not qty:
-        return _refuse(Reason.NOTHING_TO_CLOSE, f"No position in {event.symbol} is open, so there is nothing to close.")
-    exits = turn.exits_of(event.symbol)
-    superseded = _superseded(decision, exits)
-    if exits and superseded is None:
-        return exit_in_flight(exits)
-    proposal = exit_proposal(
+        return closing.refused(Reason.NOTHING_TO_CLOSE, f"No position in {event.symbol} is open, so there is nothing to close.")
+    proposal = closing.exit_proposal(
         turn,
         symbol=event.symbol,
         bot=event.bot,
         side=_holding(qty).opposite,
         qty=_exit_qty(decision, abs(qty)),
-        is_automatic=True,
-        decision=decision,
+        price=decision.price if decision.ord_type is OrdType.LIMIT else None,
+        is_automatic=is_automatic,
         decision_id=event.decision_id,
     )
-    waits = not_sendable(turn)
-    book = book_of(turn, bot=event.bot, symbol=event.symbol, not_ready=waits, superseded=superseded)
-    sent = send(turn, proposal, book, purpose=Purpose.EXIT)
-    if isinstance(sent, Denied):
-        return sent
-    if superseded is not None:
-        cancel(turn, superseded, by="a market exit")
+    asked = closing.ask(turn, proposal, by="a market exit")
+    if isinstance(asked, Denied):
+        return asked
     turn.clear_alarm(f"exit:{event.symbol}")
     if decision.signal is not SignalKind.CLOSE:
         symbols.closed_by_opposite(turn, bot=event.bot, symbol=event.symbol)
-    _approved(turn, event, sent)
+    _approved(turn, event, Outcome(asked.checks, proposal.side, asked.qty, asked.orders[0].cl_ord_id if asked.orders else ""))
     return None
-
-
-def exit_proposal(
-    turn: Turn,
-    *,
-    symbol: str,
-    bot: str,
-    side: Side,
-    qty: Decimal,
-    is_automatic: bool,
-    decision: Decision | None = None,
-    decision_id: str = "",
-) -> Proposal:
-    """An order that only closes. Without a price it goes to market."""
-    is_limit = decision is not None and decision.ord_type is OrdType.LIMIT and decision.price is not None
-    return Proposal(
-        order_class=OrderClass.EXIT,
-        account=turn.state.account.account,
-        bot=bot,
-        symbol=symbol,
-        side=side,
-        ord_type=OrdType.LIMIT if is_limit else OrdType.MARKET,
-        order_qty=qty,
-        price=decision.price if is_limit and decision is not None else None,
-        reduce_only=turn.has(Capability.REDUCE_ONLY),
-        decision_id=decision_id,
-        is_automatic=is_automatic,
-    )
-
-
-def _superseded(decision: Decision, exits: list[OrderState]) -> OrderState | None:
-    """The resting limit exit that a market exit takes the place of."""
-    if len(exits) == 1 and decision.ord_type is not OrdType.LIMIT and exits[0].ord_type is OrdType.LIMIT and exits[0].is_resting:
-        return exits[0]
-    return None
-
-
-def exit_in_flight(exits: list[OrderState]) -> Denied:
-    order = exits[0]
-    return _refuse(
-        Reason.EXIT_IN_FLIGHT,
-        f"An exit of {order.symbol} for {number(order.leaves_qty)} is already {order.ord_status.value.replace('_', ' ').lower()}.",
-    )
 
 
 def _exit_qty(decision: Decision, held: Decimal) -> Decimal:
@@ -219,27 +251,26 @@ def _exit_qty(decision: Decision, held: Decimal) -> Decimal:
     return held
 
 
-def _refuse(reason: Reason, text: str) -> Denied:
-    """The desk's own answer, in the shape of a gate's."""
-    return Denied(reason=reason, checks=(Check("Exit capacity", False, detail=text, reason=reason),))
-
-
 # --- what is recorded ------------------------------------------------------------------------------------------------------
 
 
-def _approved(turn: Turn, event: Decided, sent: Sent) -> None:
+def _approved(turn: Turn, event: Decided, outcome: Outcome) -> None:
     bot = turn.bot(event.bot)
     bot.placed += 1
     bot.last_signal_at = turn.at
-    bot.last_approved_at[event.symbol] = event.market_at
-    bot.last_approved_n[event.symbol] = event.n
     turn.touch_bot(bot)
-    record = _record(turn, event, checks=sent.checks, reason=None, text="", order=sent.order)
+    record = _record(turn, event, outcome.checks, outcome=outcome)
     turn.touch("signal", record.decision_id, record)
 
 
 def _record(
-    turn: Turn, event: Decided, *, checks: tuple[Check, ...], reason: Reason | None, text: str, order: OrderState | None
+    turn: Turn,
+    event: Decided,
+    checks: tuple[Check, ...],
+    *,
+    reason: Reason | None = None,
+    text: str = "",
+    outcome: Outcome | None = None,
 ) -> SignalRecord:
     decision = event.decision
     is_close = decision.signal is SignalKind.CLOSE
@@ -251,18 +282,18 @@ def _record(
         bot=event.bot,
         symbol=event.symbol,
         signal=decision.signal,
-        side=order.side if order is not None else None if is_close else _side(decision.signal),
-        order_class=order.order_class if order is not None else OrderClass.EXIT if is_exit else OrderClass.ENTRY,
+        side=outcome.side if outcome is not None else None if is_close else _side(decision.signal),
+        order_class=OrderClass.EXIT if is_exit else OrderClass.ENTRY,
         ord_type=decision.ord_type,
         reason=reason,
         text=text,
         checks=checks,
-        order_qty=order.order_qty if order is not None else None,
+        order_qty=outcome.order_qty if outcome is not None else None,
         price=decision.price,
         quote=event.quote,
         stop_loss=decision.stop_loss,
         take_profit=decision.take_profit,
         note=decision.note,
         settings_version=turn.state.account.settings_version,
-        cl_ord_id=order.cl_ord_id if order is not None else "",
+        cl_ord_id=outcome.cl_ord_id if outcome is not None else "",
     )

@@ -17,16 +17,19 @@ from typing import Any, Final
 from execution.core import (
     account,
     ageing,
+    closing,
     commands,
     conditions,
     decisions,
     foreign,
     halts,
     kills,
+    naked,
     protection,
     recovery,
     reports,
     symbols,
+    watching,
 )
 from execution.core.controls import AccountState, BotStatus
 from execution.core.messages import (
@@ -39,12 +42,14 @@ from execution.core.messages import (
     LinkChanged,
     Marked,
     OrderFound,
+    PriceAged,
     Reconciled,
     Reported,
     SendFailed,
     SettingsChanged,
     Started,
     Touched,
+    Trailed,
     View,
     Woke,
 )
@@ -102,11 +107,12 @@ class Desk:
         position = self.state.positions.get(symbol)
         qty = position.qty if position is not None else ZERO
         working = [order for order in self._index.orders_of(symbol) if order.bot == bot]
+        is_waiting = symbol in self.state.exits
         return View(
             position_qty=qty,
             avg_px=position.avg_px if position is not None else None,
             entries_working=sum(order.purpose is Purpose.ENTRY for order in working),
-            exits_working=sum(order.purpose is Purpose.EXIT for order in working),
+            exits_working=is_waiting + sum(order.purpose is Purpose.EXIT for order in working),
             last_denial=self._denials.get((bot, symbol), ""),
             may_flip=bool(qty) and self._index.effective(bot, symbol).values.flip_policy is FlipPolicy.CLOSE_THEN_OPEN,
         )
@@ -129,6 +135,9 @@ class Desk:
 def _settle(turn: Turn) -> None:
     """What follows from any change."""
     if turn.dirty:
+        protection.protect(turn)
+    if turn.state.exits or turn.is_money_moved:
+        closing.go_on(turn)
         protection.protect(turn)
     if turn.state.commands:
         kills.orders_moved(turn)
@@ -179,12 +188,6 @@ def _bot_changed(turn: Turn, event: BotChanged) -> None:
     )
 
 
-def _touched(turn: Turn, event: Touched) -> None:
-    """A watch fired; it is gone until it is set again."""
-    if turn.state.watches.pop(event.watch_id, None) is not None:
-        turn.is_changed = True
-
-
 def _woke(turn: Turn, event: Woke) -> None:
     """A timer. One that comes a little early (clocks round) is set again; one that is not in the state is old news."""
     due_at = turn.state.timers.get(event.timer)
@@ -218,12 +221,14 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "answers": lambda turn, _: ageing.answers_due(turn),
     "breaker": symbols.cooldown_due,
     "cancel": ageing.cancel_due,
-    "close": protection.close_due,
+    "close": closing.close_due,
     "day": _day_due,
+    "exit": closing.wait_due,
     "grow": _grow_due,
     "health": conditions.health_due,
     "leg": _leg_due,
-    "naked": protection.naked_due,
+    "limit": protection.limit_due,
+    "naked": naked.naked_due,
     "park": foreign.parked_due,
     "query": ageing.query_due,
     "replace": ageing.replace_due,
@@ -240,7 +245,9 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Turn, Any], None]]] = {
     Commanded: commands.commanded,
     HaltsLoaded: _halts_loaded,
     Marked: account.marked,
-    Touched: _touched,
+    Touched: watching.touched,
+    Trailed: watching.trailed,
+    PriceAged: watching.price_aged,
     Woke: _woke,
     Reconciled: recovery.reconciled,
     OrderFound: recovery.order_found,

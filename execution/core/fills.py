@@ -12,13 +12,14 @@ import msgspec
 
 from execution.core import orders, pnl, symbols
 from execution.core.brackets import BracketState, BracketStatus
+from execution.core.closing import overshot
 from execution.core.halts import latch
 from execution.core.ledger import keep, ledger_for
 from execution.core.messages import BooksBy, Reported
-from execution.core.orders import ENTRY, LEGS, OrderState
+from execution.core.naked import leg_accepted
+from execution.core.orders import ENTRY, EXITS, LEGS, OrderState
 from execution.core.pnl import Booked
 from execution.core.positions import FillState, PositionState
-from execution.core.protection import leg_accepted, overshot
 from execution.core.sending import query_timer
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
@@ -82,8 +83,9 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
     if order.purpose in LEGS and not was_accepted:
         leg_accepted(turn, order)
     _book_brackets(turn, order, position, report.last_qty)
-    if not position.qty:
+    if not position.qty or order.purpose in EXITS:
         turn.clear_alarm(f"exit:{order.symbol}")
+    if not position.qty:
         turn.clear_alarm(f"foreign:{order.symbol}")
     if excess:
         overfilled(turn, order, excess)

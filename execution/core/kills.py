@@ -20,10 +20,9 @@ from typing import Final
 
 import msgspec
 
-from execution.core.brackets import BracketState
-from execution.core.conditions import not_sendable
+from execution.core import closing
+from execution.core.by_hand import waive_stop
 from execution.core.controls import BotStatus, CommandState
-from execution.core.decisions import exit_proposal
 from execution.core.halts import bots_in
 from execution.core.messages import (
     AnswerCommand,
@@ -39,7 +38,7 @@ from execution.core.messages import (
     StepState,
 )
 from execution.core.orders import OrderState, Purpose
-from execution.core.sending import RECONCILE, book_of, cancel, cancel_request, query, send
+from execution.core.sending import RECONCILE, cancel, cancel_request, query
 from execution.core.turn import Turn
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import Capability, Denied
@@ -174,24 +173,8 @@ def _strip(turn: Turn, spec: CommandSpec) -> None:
     for symbol in sorted(turn.index.brackets):
         for bracket in turn.index.brackets_of(symbol):
             if turn.in_scope(spec.scope, bot=bracket.bot, symbol=symbol):
-                _strip_bracket(turn, bracket, spec.by)
-
-
-def _strip_bracket(turn: Turn, bracket: BracketState, by: str) -> None:
-    bracket.is_stop_waived = bracket.is_target_waived = True
-    turn.touch_bracket(bracket)
-    turn.dirty[bracket.bracket_id] = None
-    if bracket.open_qty:
-        turn.alarm(
-            f"nostop:{bracket.bracket_id}",
-            priority=1,
-            title=f"{bracket.symbol} has no stop",
-            cause=f"{by} killed with the choice to remove protection.",
-            consequence=f"{number(bracket.open_qty)} {bracket.symbol} is open without protection.",
-            to_do="Close the position, or place a stop at the venue.",
-            bot=bracket.bot,
-            symbol=bracket.symbol,
-        )
+                bracket.is_target_waived = True
+                waive_stop(turn, bracket, f"{spec.by} killed with the choice to remove protection.")
 
 
 def _patience_ms(turn: Turn, command: CommandState) -> int:
@@ -291,7 +274,7 @@ def _flatten_moved(turn: Turn, command: CommandState) -> bool:
                 step.state, step.done, step.at, step.text = StepState.DONE, 1, turn.at, f"{symbol} is flat"
         else:
             is_flat = False
-            if not turn.exits_of(symbol):
+            if not turn.is_closing(symbol):
                 step.state = StepState.TROUBLE
     return is_flat
 
@@ -304,17 +287,16 @@ def _symbols(turn: Turn, scope: Scope) -> list[str]:
 def _close(turn: Turn, command: CommandState, symbol: str, step: Step) -> None:
     """Send the market close of one position; a resting limit exit was canceled before."""
     position = turn.state.positions[symbol]
-    if not position.qty or turn.exits_of(symbol):
+    if not position.qty or turn.is_closing(symbol):
         return
     qty, side = abs(position.qty), position.closing_side
-    proposal = exit_proposal(turn, symbol=symbol, bot=position.bot, side=side, qty=qty, is_automatic=False)
-    book = book_of(turn, bot=position.bot, symbol=symbol, not_ready=not_sendable(turn))
-    sent = send(turn, proposal, book, purpose=Purpose.EXIT)
-    if isinstance(sent, Denied):
-        step.state, step.text = StepState.TROUBLE, f"{symbol} could not be closed: {sent.text}"
+    proposal = closing.exit_proposal(turn, symbol=symbol, bot=position.bot, side=side, qty=qty)
+    asked = closing.ask(turn, proposal, by=command.spec.by)
+    if isinstance(asked, Denied):
+        step.state, step.text = StepState.TROUBLE, f"{symbol} could not be closed: {asked.text}"
         return
     step.state = StepState.RUNNING
-    command.waiting[_EXITS].append(sent.order.cl_ord_id)
+    command.waiting[_EXITS].extend(order.cl_ord_id for order in asked.orders)
 
 
 # --- how they end ----------------------------------------------------------------------------------------------------------

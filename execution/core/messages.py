@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
+from execution.core.trailing import Trail
 from risk.core.book import Halt
 from risk.core.hours import Session
 from risk.core.settings import AccountLimits, Profile
@@ -68,6 +69,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     take_profit: Decimal | None = None
     confidence: Decimal | None = None
     note: str = ""
+    #: the stop is a stop-limit whose limit lies this far behind its trigger
+    stop_limit_offset: Decimal | None = None
+    #: the stop trails: this far behind the best price, or this many percent of it; from the activation price on, if there is one
+    trail_offset: Decimal | None = None
+    trail_pct: Decimal | None = None
+    trail_activation: Decimal | None = None
+    #: the position is closed at market when it was open this long
+    time_limit_s: int | None = None
 
 
 HOLD = Decision(signal=SignalKind.HOLD)
@@ -113,6 +122,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     clear_hold_live_ms: int = 60000
     clear_hold_paper_ms: int = 10000
     mark_interval_ms: int = 1000
+    #: how long no price may come for a symbol whose stop is watched here and does not rest at the venue
+    emulated_stale_ms: int = 5000
 
 
 class StopMode(StrEnum):
@@ -188,6 +199,9 @@ class CommandKind(StrEnum):
     CANCEL_BRACKET = "CANCEL_BRACKET"
     QUERY = "QUERY"
     RESET_BREAKER = "RESET_BREAKER"
+    MOVE_LEG = "MOVE_LEG"
+    ARM = "ARM"
+    SUBMIT_DECISION = "SUBMIT_DECISION"
 
 
 class KillChoice(StrEnum):
@@ -198,10 +212,26 @@ class KillChoice(StrEnum):
     CANCEL_ALL = "cancel_all"
 
 
+class Leg(StrEnum):
+    """The two sides of a bracket."""
+
+    STOP = "stop"
+    TARGET = "target"
+
+
+class ClosedMarket(StrEnum):
+    """What a flatten does with a position whose market is closed: its stops stay, or it is closed when the market opens."""
+
+    KEEP_STOPS = "keep_stops"
+    AT_OPEN = "at_open"
+
+
 class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One durable command for one account, as the Desk sees it. `target` is a cl_ord_id, bracket id or symbol where the kind needs one.
 
     `halt_id` is the Halt row written in the command's own transaction (HALT, KILL, PAUSE) or the one to clear (CLEAR, RESUME).
+    MOVE_LEG names a bracket, a `leg` and its new `price`; CANCEL_LEG a leg's cl_ord_id, or a bracket and a `leg`. ARM names a bracket
+    or a symbol, and `stop_px`, `target_px` or both. SUBMIT_DECISION names a symbol and carries the `decision`.
     """
 
     command_id: str
@@ -216,6 +246,14 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     stop_mode: StopMode = StopMode.NOW
     asked_at: datetime
     valid_until: datetime | None = None
+    leg: Leg | None = None
+    price: Decimal | None = None
+    stop_px: Decimal | None = None
+    target_px: Decimal | None = None
+    decision: Decision | None = None
+    #: a person asked, and no program: a halt does not refuse what a person closes
+    is_by_hand: bool = True
+    closed_market: ClosedMarket = ClosedMarket.KEEP_STOPS
 
 
 class CommandStatus(StrEnum):
@@ -398,7 +436,10 @@ class SendFailed(_Event, frozen=True, tag="send_failed"):
 
 
 class Commanded(_Event, frozen=True, tag="commanded"):
+    """A command. `quote` is the symbol's newest one where the command carries a decision."""
+
     command: CommandSpec
+    quote: Quote | None = None
 
 
 class HaltsLoaded(_Event, frozen=True, tag="halts_loaded"):
@@ -420,6 +461,21 @@ class Marked(_Event, frozen=True, tag="marked"):
 class Touched(_Event, frozen=True, tag="touched"):
     watch_id: str
     price: Decimal
+
+
+class Trailed(_Event, frozen=True, tag="trailed"):
+    """The best price since a trailing watch began to track; told when it improved by a tick, at most once a second."""
+
+    watch_id: str
+    extreme: Decimal
+
+
+class PriceAged(_Event, frozen=True, tag="price_aged"):
+    """No price came for a watched symbol for `stale_ms`, or one came again. `last_at` is when the last one came, None for none yet."""
+
+    symbol: str
+    is_stale: bool
+    last_at: datetime | None = None
 
 
 class Woke(_Event, frozen=True, tag="woke"):
@@ -480,6 +536,8 @@ Event = (
     | HaltsLoaded
     | Marked
     | Touched
+    | Trailed
+    | PriceAged
     | Woke
     | Reconciled
     | OrderFound
@@ -554,12 +612,19 @@ class QueryVenue(_Effect, frozen=True, tag="query_venue"):
 
 
 class Watch(_Effect, frozen=True, tag="watch"):
-    """Test every quote: fires Touched when the price is at or beyond `price` in direction `is_above`."""
+    """Test every quote: fires Touched when the price is at or beyond `price` in direction `is_above`, and is gone until set again.
+
+    With a `trail` the quotes move its extreme, and it fires when that triggers; each improvement by `tick` is told as Trailed, at most
+    once a second. `stale_ms`: a symbol without a quote for so long is told as PriceAged, and again when one comes. Zero asks for neither.
+    """
 
     watch_id: str
     symbol: str
     price: Decimal
     is_above: bool
+    trail: Trail | None = None
+    tick: Decimal = ZERO
+    stale_ms: int = 0
 
 
 class Unwatch(_Effect, frozen=True, tag="unwatch"):

@@ -17,11 +17,12 @@ import msgspec
 from execution.core import orders
 from execution.core.ageing import AGE, aged_out, filled_in_part
 from execution.core.busts import busted
+from execution.core.closing import exit_ended
 from execution.core.fills import book_fill, fill_told, is_fill, reopen
 from execution.core.foreign import park
 from execution.core.messages import ExecType, Reported, SendFailed, SendOutcome
-from execution.core.orders import LEGS, OrderState, OrdStatus, Purpose
-from execution.core.protection import leg_accepted, leg_refused
+from execution.core.naked import leg_accepted, leg_refused
+from execution.core.orders import EXITS, LEGS, OrderState, OrdStatus
 from execution.core.sending import age_timer, backoff_ms, cancel, cancel_timer, query, query_timer, replace_timer, watch_for_answer
 from execution.core.transitions import TRANSITIONS, Move
 from execution.core.turn import Turn
@@ -187,17 +188,8 @@ def _ended(turn: Turn, order: OrderState, *, was_asked: bool) -> None:
         return
     if order.purpose in LEGS and not was_asked:
         leg_refused(turn, order)
-    elif order.done is OrdStatus.REJECTED and order.purpose in (Purpose.EXIT, Purpose.OVERSHOOT):
-        turn.alarm(
-            f"exit:{order.symbol}",
-            priority=2,
-            title=f"An exit of {order.symbol} was refused",
-            cause=f"{order.ord_rej_reason}: {order.text}".strip(": "),
-            consequence="The position stays open; its stop stays.",
-            to_do="Close it again, or close it at the venue.",
-            bot=order.bot,
-            symbol=order.symbol,
-        )
+    elif order.purpose in EXITS and not was_asked:
+        exit_ended(turn, order)
 
 
 def _asked(turn: Turn, order: OrderState, report: Reported) -> None:
@@ -332,6 +324,8 @@ def _lives(turn: Turn, order: OrderState) -> None:
         symbol=order.symbol,
     )
     reopen(turn, turn.state.brackets.get(order.bracket_id))
+    if order.purpose in EXITS:
+        turn.clear_alarm(f"exit:{order.symbol}")
     if order.order_class is OrderClass.ENTRY:
         cancel(turn, order, by="the desk")
     if order.is_unknown and query_timer(order) not in turn.state.timers:

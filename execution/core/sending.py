@@ -6,6 +6,7 @@ A restored journal draws a new epoch, so it cannot repeat an id of the one that 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from functools import cache
 from hashlib import blake2b
@@ -74,15 +75,15 @@ def book_of(
     bot: str,
     symbol: str,
     not_ready: tuple[NotReady, ...],
-    superseded: OrderState | None = None,
+    superseded: Collection[OrderState] = (),
     portfolio: AccountBook | None = None,
 ) -> Book:
-    """What the gates may look at. `superseded` is an exit that the proposal takes the place of; only an entry needs a portfolio."""
+    """What the gates may look at. `superseded` are the exits that the proposal takes the place of; only an entry needs a portfolio."""
     state, index, settings = turn.state, turn.index, turn.state.settings
     held, position = state.symbols.get(symbol), state.positions.get(symbol)
     qty = position.qty if position is not None else ZERO
     exits = index.exits.get(symbol)
-    in_flight = sum([o.leaves_qty_max for o in exits.values() if o is not superseded], ZERO) if exits else ZERO
+    in_flight = sum([o.leaves_qty_max for o in exits.values() if o not in superseded], ZERO) if exits else ZERO
     return Book(
         account=state.account.account,
         environment=settings.environment if settings is not None else "",
@@ -220,8 +221,13 @@ def replace(
 
 def _may_replace(turn: Turn, order: OrderState) -> bool:
     is_free = order.done is None and order.is_accepted and not order.is_unknown and order.pending is None
-    is_ours = order.purpose is not Purpose.ENTRY and len(order.replace_ids) < _REPLACES_MAX
+    is_ours = order.purpose is not Purpose.ENTRY and has_replaces_left(order)
     return is_free and is_ours and replace_timer(order) not in turn.state.timers
+
+
+def has_replaces_left(order: OrderState) -> bool:
+    """Whether the order may be changed in place once more; one that was changed too often is sent anew."""
+    return len(order.replace_ids) < _REPLACES_MAX
 
 
 def _is_beyond(turn: Turn, order: OrderState, order_qty: Decimal) -> bool:

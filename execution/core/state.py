@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from execution.core.brackets import BracketState
+from execution.core.brackets import BracketState, ExitState
 from execution.core.controls import AccountState, AlarmState, BotState, CommandState, SymbolState
 from execution.core.ledger import Ledger
 from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
@@ -43,6 +43,8 @@ class DeskState(msgspec.Struct, kw_only=True):
     settings: DeskSettings | None = None
     orders: dict[str, OrderState] = {}
     brackets: dict[str, BracketState] = {}
+    #: symbol → the exit that waits for room
+    exits: dict[str, ExitState] = {}
     positions: dict[str, PositionState] = {}
     #: symbol → the fills that can still be busted
     ledgers: dict[str, Ledger] = {}

@@ -71,7 +71,7 @@ def flips(turn: Turn) -> None:
         if is_flat and not turn.index.orders.get(symbol):
             turn.emit(AskBrain(bot=held.flip_bot, symbol=symbol))
             _flip(turn, held, "")
-        elif not is_flat and not turn.exits_of(symbol):
+        elif not is_flat and not turn.is_closing(symbol):
             _flip(turn, held, "")
 
 

@@ -16,8 +16,8 @@ import msgspec
 
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.controls import AlarmState, BotState, BotStatus, SymbolState
-from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, WakeAt
-from execution.core.orders import ENTRY, EXITS, OrderState
+from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, Unwatch, WakeAt, Watch
+from execution.core.orders import ENTRY, EXITS, LEGS, OrderState
 from execution.core.positions import PositionState
 from execution.core.state import DeskState
 from risk.core.book import EXTERNAL, Exposure
@@ -246,6 +246,10 @@ class Turn:
         found = self.index.exits.get(symbol)
         return [found[key] for key in sorted(found)] if found else []
 
+    def is_closing(self, symbol: str) -> bool:
+        """Whether an exit of the symbol is on its way, or waits for room."""
+        return symbol in self.state.exits or bool(self.index.exits.get(symbol))
+
     # --- entities ------------------------------------------------------------------------------------------------------
 
     def touch(self, kind: str, key: str, entity: Any) -> None:
@@ -258,11 +262,10 @@ class Turn:
         self.changed["order", order.cl_ord_id] = order
         self.is_changed = True
         self.index.order_changed(order)
-        if order.bracket_id:
-            if order.purpose is not ENTRY or order.done is not None:
-                self.dirty[order.bracket_id] = None
-        elif order.purpose in EXITS:
-            self.protect_symbol(order.symbol)
+        if order.purpose in EXITS or (order.purpose in LEGS and order.done is not None):
+            self.protect_symbol(order.symbol)  # what it took of the position is free for others
+        if order.bracket_id and (order.purpose is not ENTRY or order.done is not None):
+            self.dirty[order.bracket_id] = None
 
     def protect_symbol(self, symbol: str) -> None:
         """Have the protection of a whole symbol looked at again."""
@@ -332,6 +335,15 @@ class Turn:
         """Forget a timer: when it fires it changes nothing."""
         if self.state.timers.pop(timer, None) is not None:
             self.is_changed = True
+
+    def watch(self, watch: Watch) -> None:
+        """(Re)set a watch."""
+        self.state.watches[watch.watch_id] = watch
+        self.emit(watch)
+
+    def unwatch(self, watch_id: str) -> None:
+        del self.state.watches[watch_id]
+        self.emit(Unwatch(watch_id=watch_id))
 
     def alarm(
         self, key: str, *, priority: int, title: str, cause: str, consequence: str, to_do: str, bot: str = "", symbol: str = ""

@@ -15,7 +15,6 @@ import msgspec
 from execution.core.messages import BooksBy
 from execution.core.ports import number_within
 from risk.core.gates import live_lack
-from risk.core.gates import live_lack
 from risk.core.units import AssetClass
 from risk.core.verdict import Capability
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from execution.core.closing import exit_proposal
 from execution.core.conditions import not_sendable
-from execution.core.decisions import exit_proposal
 from execution.core.messages import CommandKind, ExecType, Reported, SendCancel, SignalKind
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from execution.core.positions import FillState
