@@ -349,9 +349,15 @@ def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
 
 
 def _still_open(turn: Turn, scope: Scope, event: Reconciled) -> list[str]:
-    symbols = {*_symbols(turn, scope), *(s for s in event.positions if turn.in_scope(scope, bot=turn.index.owner(s), symbol=s))}
+    symbols = {*_symbols(turn, scope), *(s for s in event.positions if turn.in_scope(scope, bot=_holder(turn, s), symbol=s))}
     found = [f"{number(abs(q))} {s} is open at the venue" for s in sorted(symbols) if (q := event.positions.get(s))]
     return found + [f"{number(abs(q))} {s} is open" for s in sorted(symbols) if (q := turn.qty(s))]
+
+
+def _holder(turn: Turn, symbol: str) -> str:
+    """Whose a position is: a bot's own scope does not reach what EXTERNAL holds in its symbol."""
+    position = turn.state.positions.get(symbol)
+    return position.bot if position is not None and position.qty else turn.index.owner(symbol)
 
 
 def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:

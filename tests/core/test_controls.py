@@ -39,7 +39,7 @@ from execution.core.messages import (
     Woke,
 )
 from execution.core.orders import OrderState, OrdStatus, Purpose
-from risk.core.book import Halt
+from risk.core.book import EXTERNAL, Halt
 from risk.core.units import NO_LIMIT, OrdType, Scope, ScopeKind, Side
 from risk.core.verdict import HaltCause, HaltMode, Reason
 from tests.core.builders import ACCOUNT, BOT, BTC, ETH, NOON, OTHER, Bench, D, decision
@@ -334,6 +334,18 @@ def test_it_does_not_call_a_flatten_verified_while_the_venue_holds_something(ben
     bench.later(1)
     bench.reconcile(positions={BTC: "2"})
     assert step(bench.last(AnswerCommand), "verified").text == "Not verified yet: 2 BTCUSDT is open at the venue"
+
+
+def test_it_flattens_a_bot_though_a_foreign_position_stands_in_its_symbol(bench: Bench) -> None:
+    """It is EXTERNAL's: neither closed by the bot's flatten, nor in the way of its end. The account's flatten closes it."""
+    bench.report("hand-1", X.TRADE, "2", symbol=BTC, side=Side.BUY)
+    bench.wait(5)
+    assert bench.desk.state.positions[BTC].bot == EXTERNAL
+    bench.command(K.FLATTEN, Scope(ScopeKind.BOT, BOT))
+    bench.reconcile()
+    assert bench.last(AnswerCommand).status is CommandStatus.DONE
+    bench.command(K.FLATTEN)
+    assert [order.order_qty for order in bench.working(BTC)] == [2]
 
 
 def test_it_closes_again_what_was_refused_during_a_flatten(bench: Bench) -> None:
