@@ -18,11 +18,12 @@ from execution.brokers.simulated.slippage import Model, Seen, Slippage, amount
 from execution.core.messages import ExecType
 from risk.core.units import AssetClass, Instrument, Quote, Side
 from risk.core.verdict import Approved
-from tests.brokers.builders import D, Told, bar, broker, later, limit, opened, order, quote, stop, trade
+from tests.brokers.builders import BTC, D, Told, bar, broker, later, limit, opened, order, quote, stop, trade
 
 X = ExecType
 SELL = Side.SELL
 STOCK = Instrument("AAPL", AssetClass.EQUITY, D("0.01"), D(1), D(0), "USD", calendar="XNYS")
+SPOT = msgspec.structs.replace(BTC, asset_class=AssetClass.CRYPTO_SPOT)
 IBKR = {"per_unit": "0.005", "minimum": "1", "maximum_pct": "1"}
 PREMIUM = {"tier_by": "PRICE", "tiers": [{"up_to": "1", "per_unit": "0.1"}, {"per_unit": "0.5"}]}
 
@@ -109,7 +110,7 @@ async def test_it_remembers_after_a_crash_what_an_order_has_paid(kind: str) -> N
 
 
 async def test_it_takes_its_fee_from_what_a_buy_brings() -> None:
-    venue = await opened(fees=[{"taker_bps": "25", "taken_from": "RECEIVED"}])
+    venue = await opened(instrument=SPOT, fees=[{"taker_bps": "25", "taken_from": "RECEIVED"}])
     reports = Told(venue)
     await venue.submit("a1", order("2"))
     fill = (await reports.of("a1", X.TRADE))[-1]
@@ -119,6 +120,13 @@ async def test_it_takes_its_fee_from_what_a_buy_brings() -> None:
     await venue.submit("a2", order("1", side=SELL))
     fill = (await reports.of("a2", X.TRADE))[-1]
     assert (fill.fee, fill.fee_currency) == (D("0.249975"), "USDT")
+
+
+async def test_it_takes_money_where_a_buy_brings_nothing_but_a_position() -> None:
+    venue = await opened(fees=[{"taker_bps": "25", "taken_from": "RECEIVED"}])
+    await venue.submit("a1", order("2"))
+    fill = (await Told(venue).of("a1", X.TRADE))[-1]
+    assert (fill.fee, fill.fee_currency) == (D("0.5"), "USDT")
 
 
 async def test_it_charges_what_regulators_charge_on_sales() -> None:

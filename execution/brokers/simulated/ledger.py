@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from execution.brokers.simulated.fees import Schedule, fill_fee, regulatory_fee, schedule_of
 from execution.brokers.simulated.orders import BookOrder, Holding
 from execution.core.messages import ExecType, VenueFill
-from risk.core.units import ZERO, Instrument, Quote, Side
+from risk.core.units import ZERO, AssetClass, Instrument, Quote, Side
+
+
+#: where a buy brings the asset itself; on margin it brings a position, and fees are money
+_DELIVERED: Final = frozenset({AssetClass.CRYPTO_SPOT, AssetClass.EQUITY})
 
 
 class Ledger:
@@ -108,6 +113,7 @@ class Ledger:
         order.traded = before.plus(qty, instrument.notional(qty, price), liquidity)
         fee = fill_fee(schedule, instrument, before=before, after=order.traded)
         fee += regulatory_fee(schedule, instrument, side=order.side, qty=qty, price=price, day=at.date())
-        if schedule.is_taken_from_received and order.side is Side.BUY and instrument.base_currency:
+        is_delivered = instrument.asset_class in _DELIVERED and instrument.base_currency
+        if schedule.is_taken_from_received and order.side is Side.BUY and is_delivered:
             return fee / (price * instrument.contract_value), instrument.base_currency
         return fee, instrument.currency
