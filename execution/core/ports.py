@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from execution.core.messages import Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from risk.core.units import Quote
 from risk.core.verdict import Approved, Capability
+
+#: how long before the last answer fills are asked for again: a repeated one changes nothing, a lost one is money
+FILLS_OVERLAP: Final = timedelta(minutes=2)
 
 
 class BrokerError(Exception):

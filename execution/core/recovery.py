@@ -36,6 +36,7 @@ from execution.core.messages import (
     WakeAt,
 )
 from execution.core.orders import OrderState, OrdStatus, Replacing
+from execution.core.ports import FILLS_OVERLAP
 from execution.core.reports import conclude, tell
 from execution.core.sending import RECONCILE, backoff_ms, cancel_request, query, query_timer
 from execution.core.turn import Turn
@@ -379,9 +380,12 @@ def _open(event: Reconciled) -> int:
 
 
 def evict(turn: Turn) -> None:
-    """Forget orders and brackets that were done long ago: newest kept, and none that a repeated report could still speak of."""
+    """Forget orders and brackets that were done long ago: newest kept, and none that a question for fills could still bring up.
+
+    Such a question reaches back to the last answer and a little further; an order is kept for twice that.
+    """
     orders = turn.state.orders
-    before = turn.at - timedelta(milliseconds=4 * turn.timing.reconcile_ms) - timedelta(minutes=10)
+    before = turn.at - 2 * (timedelta(milliseconds=turn.timing.reconcile_ms) + FILLS_OVERLAP)
     for order in list(orders.values())[: max(len(orders) - _KEPT_ORDERS, 0)]:
         bracket = turn.state.brackets.get(order.bracket_id)
         is_needed = bracket is not None and bracket.bracket_id in turn.index.brackets.get(bracket.symbol, {})

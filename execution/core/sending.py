@@ -297,7 +297,7 @@ def replace_timer(order: OrderState) -> str:
 
 
 def backoff_ms(order: OrderState) -> int:
-    """100 ms doubled with each try, at most 30 s, spread by the id so that a thousand orders do not ask at once."""
-    pause = min(_QUERY_MS << min(order.tries, 16), _QUERY_MS_MAX)
+    """100 ms doubled with each try, at most 30 s, spread by a hash of id and try so that a thousand orders do not ask at once."""
+    pause = _QUERY_MS << min(order.tries, 16)
     spread = (sum(order.cl_ord_id.encode()) + 17 * order.tries) % 64
-    return pause + pause * spread // 256
+    return min(pause + pause * spread // 256, _QUERY_MS_MAX)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from execution.core.messages import Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill
-from execution.core.ports import Broker, BrokerError
+from execution.core.ports import FILLS_OVERLAP, Broker, BrokerError
 from execution.engine.clock import AccountClock
 from execution.engine.lanes import Budget
 
@@ -23,8 +23,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _PAUSE_S_MAX = 30.0
-#: fills are asked from a little before the last answer: a repeated one changes nothing, a lost one is money
-_OVERLAP = timedelta(minutes=2)
 _FIRST_LOOK_BACK = timedelta(days=1)
 
 
@@ -123,7 +121,7 @@ class Reconciler:
 
     def _since(self, asked_at: datetime) -> datetime:
         last = self._desk.reconciled_at
-        return last - _OVERLAP if last is not None else asked_at - _FIRST_LOOK_BACK
+        return last - FILLS_OVERLAP if last is not None else asked_at - _FIRST_LOOK_BACK
 
     async def _timed(self, ask: Callable[..., Awaitable[T]], *what: Any) -> T:
         await self._budget.spend()
