@@ -14,7 +14,7 @@ from execution.core import ledger as ledgers
 from execution.core import orders, pnl, symbols
 from execution.core.brackets import BracketState
 from execution.core.closing import overshot
-from execution.core.fills import book_fill, charge, fit_brackets, overfilled, reopen
+from execution.core.fills import book_fill, cash_of, charge, fit_brackets, overfilled, reopen
 from execution.core.ledger import Ledger, Replayed
 from execution.core.messages import ExecType, Reported
 from execution.core.orders import ENTRY, LEGS, OrderState
@@ -78,6 +78,7 @@ def _corrected(turn: Turn, old: FillState, report: Reported) -> FillState:
         last_px=report.last_px,
         fee=fee,
         fee_currency=currency,
+        fee_qty=pnl.fee_in_kind(turn.instrument(old.symbol), fee, currency),
         at=turn.at,
         transact_at=report.transact_at,
     )
@@ -97,9 +98,9 @@ def _book_money(
 ) -> None:
     """The account and the session as if the fill had been `new` all along; the difference belongs to the session of now."""
     account = turn.state.account
-    fee = charge(turn, order, position, fee=-old.fee, currency=old.fee_currency)
+    fee = charge(turn, order, position, old, sign=-1)
     if new is not None:
-        fee += charge(turn, order, position, fee=new.fee, currency=new.fee_currency)
+        fee += charge(turn, order, position, new)
     account.realised += realised
     account.cash += _cash(turn, position, old, new, realised) - fee
     symbols.reverse(turn, order.symbol, gross=-realised, fee=-fee)
@@ -108,14 +109,8 @@ def _book_money(
 
 
 def _cash(turn: Turn, position: PositionState, old: FillState, new: FillState | None, realised: Decimal) -> Decimal:
-    def moved(fill: FillState | None, won: Decimal) -> Decimal:
-        qty, px = (fill.last_qty, fill.last_px) if fill is not None else (ZERO, ZERO)
-        booked, contract_value = Booked(won, ZERO, ZERO), position.contract_value
-        return pnl.cash_moved(
-            turn.instrument(position.symbol), booked, side=old.side, qty=qty, px=px, contract_value=contract_value
-        )
-
-    return moved(new, realised) - moved(old, ZERO)
+    now = new if new is not None else msgspec.structs.replace(old, last_qty=ZERO, fee_qty=ZERO)
+    return cash_of(turn, position, now, Booked(realised, ZERO, ZERO)) - cash_of(turn, position, old, Booked(ZERO, ZERO, ZERO))
 
 
 def _move(turn: Turn, order: OrderState, position: PositionState, replayed: Replayed) -> None:

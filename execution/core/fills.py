@@ -23,7 +23,7 @@ from execution.core.positions import FillState, PositionState
 from execution.core.sending import query_timer
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
-from risk.core.units import ZERO, Scope, ScopeKind, Side
+from risk.core.units import ZERO, Scope, ScopeKind
 from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
@@ -65,13 +65,14 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
     if position.mark is None:
         position.mark, position.marked_at = report.last_px, turn.at
     ledger = turn.state.ledgers[order.symbol] = ledger_for(turn.state.ledgers.get(order.symbol), position)
-    booked = pnl.apply_fill(position, side=order.side, qty=report.last_qty, px=report.last_px, at=turn.at)
+    fill = _fill_of(turn, order, report)
+    booked = pnl.apply_fill(position, side=fill.side, qty=fill.last_qty, px=fill.last_px, at=turn.at, fee_qty=fill.fee_qty)
+    fill = msgspec.structs.replace(fill, realised=booked.realised)
     if order.purpose is ENTRY and was_first and position.qty:
         position.entries += 1
-    fee = charge(turn, order, position, fee=report.fee, currency=report.fee_currency)
-    _book_cash(turn, position, report, booked, side=order.side, fee=fee)
+    fee = charge(turn, order, position, fill)
+    _book_cash(turn, position, fill, booked, fee=fee)
     symbols.book(turn, order.symbol, booked, fee)
-    fill = _fill_of(turn, order, report, booked)
     keep(ledger, fill, position)
     turn.touch("fill", fill.key, fill)
     turn.touch("position", order.symbol, position)
@@ -104,9 +105,16 @@ def _claim(turn: Turn, position: PositionState, order: OrderState) -> None:
         position.contract_value = instrument.contract_value
 
 
-def charge(turn: Turn, order: OrderState, position: PositionState, *, fee: Decimal, currency: str) -> Decimal:
-    """Charge a fee; returns it in the account's currency. One in another currency is kept apart, and said."""
+def charge(turn: Turn, order: OrderState, position: PositionState, fill: FillState, *, sign: int = 1) -> Decimal:
+    """Charge a fill's fee, or give it back (`sign` -1); returns it in the account's currency.
+
+    One that was paid in kind counts at the fill's price. One in any other currency is kept apart, and said.
+    """
     settings, account = turn.state.settings, turn.state.account
+    fee, currency = sign * fill.fee, fill.fee_currency
+    instrument = turn.instrument(fill.symbol)
+    if fill.fee_qty and instrument is not None:
+        fee, currency = sign * fill.fee_qty * fill.last_px * position.contract_value, instrument.currency
     if not fee:
         return ZERO
     if settings is not None and currency not in ("", settings.currency):
@@ -126,23 +134,28 @@ def charge(turn: Turn, order: OrderState, position: PositionState, *, fee: Decim
     return fee
 
 
-def _book_cash(turn: Turn, position: PositionState, report: Reported, booked: Booked, *, side: Side, fee: Decimal) -> None:
+def cash_of(turn: Turn, position: PositionState, fill: FillState, booked: Booked) -> Decimal:
+    """How a fill moved the account's cash, its fee apart."""
+    return pnl.cash_moved(
+        turn.instrument(fill.symbol),
+        booked,
+        side=fill.side,
+        qty=fill.last_qty,
+        px=fill.last_px,
+        contract_value=position.contract_value,
+        fee_qty=fill.fee_qty,
+    )
+
+
+def _book_cash(turn: Turn, position: PositionState, fill: FillState, booked: Booked, *, fee: Decimal) -> None:
     account = turn.state.account
     account.realised += booked.realised
-    account.cash -= fee
-    account.cash += pnl.cash_moved(
-        turn.instrument(position.symbol),
-        booked,
-        side=side,
-        qty=report.last_qty,
-        px=report.last_px,
-        contract_value=position.contract_value,
-    )
+    account.cash += cash_of(turn, position, fill, booked) - fee
     turn.is_money_moved = True
     turn.touch_account()
 
 
-def _fill_of(turn: Turn, order: OrderState, report: Reported, booked: Booked) -> FillState:
+def _fill_of(turn: Turn, order: OrderState, report: Reported) -> FillState:
     return FillState(
         exec_id=report.exec_id,
         cl_ord_id=order.cl_ord_id,
@@ -155,10 +168,11 @@ def _fill_of(turn: Turn, order: OrderState, report: Reported, booked: Booked) ->
         fee=report.fee,
         fee_currency=report.fee_currency,
         liquidity=report.liquidity,
-        realised=booked.realised,
+        realised=ZERO,
         at=turn.at,
         transact_at=report.transact_at,
         exec_ref_id=report.exec_ref_id,
+        fee_qty=pnl.fee_in_kind(turn.instrument(order.symbol), report.fee, report.fee_currency),
     )
 
 

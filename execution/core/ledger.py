@@ -97,4 +97,5 @@ def replay(ledger: Ledger) -> Replayed:
 
 
 def _book(position: PositionState, fill: FillState) -> Decimal:
-    return pnl.apply_fill(position, side=fill.side, qty=fill.last_qty, px=fill.last_px, at=fill.at).realised
+    booked = pnl.apply_fill(position, side=fill.side, qty=fill.last_qty, px=fill.last_px, at=fill.at, fee_qty=fill.fee_qty)
+    return booked.realised

@@ -33,8 +33,24 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     opened_qty: Decimal
 
 
-def apply_fill(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at: datetime) -> Booked:
-    """Book `qty` at `px` into the position."""
+def apply_fill(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at: datetime, fee_qty: Decimal = ZERO) -> Booked:
+    """Book `qty` at `px` into the position; `fee_qty` of it is sold again at once to pay a fee in kind."""
+    booked = _apply(position, side=side, qty=qty, px=px, at=at)
+    if not fee_qty:
+        return booked
+    paid = _apply(position, side=Side.SELL, qty=fee_qty, px=px, at=at)
+    opened = booked.opened_qty + (paid.opened_qty if side is Side.SELL else -min(paid.closed_qty, booked.opened_qty))
+    return Booked(booked.realised + paid.realised, booked.closed_qty, opened)
+
+
+def fee_in_kind(instrument: Instrument | None, fee: Decimal, currency: str) -> Decimal:
+    """The part of a fee that a spot venue takes out of the position: one in the instrument's base currency. Zero for any other."""
+    if instrument is None or instrument.asset_class in _MARGINED or not currency or currency != instrument.base_currency:
+        return ZERO
+    return fee
+
+
+def _apply(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at: datetime) -> Booked:
     signed = qty if side is _BUY else -qty
     held = position.qty
     closed = min(abs(held), qty) if held * signed < 0 else ZERO
@@ -66,12 +82,22 @@ def _close(position: PositionState, part: Decimal, px: Decimal) -> Decimal:
 
 
 def cash_moved(
-    instrument: Instrument | None, booked: Booked, *, side: Side, qty: Decimal, px: Decimal, contract_value: Decimal
+    instrument: Instrument | None,
+    booked: Booked,
+    *,
+    side: Side,
+    qty: Decimal,
+    px: Decimal,
+    contract_value: Decimal,
+    fee_qty: Decimal = ZERO,
 ) -> Decimal:
-    """How the fill changed the account's cash, fees apart: the money paid, or on margin the profit realised."""
+    """How the fill changed the account's cash, fees apart: the money paid, or on margin the profit realised.
+
+    What was sold to pay a fee in kind brought money, which the fee itself takes again.
+    """
     if instrument is not None and instrument.asset_class in _MARGINED:
         return booked.realised
-    return -side.sign * qty * px * contract_value
+    return (fee_qty - side.sign * qty) * px * contract_value
 
 
 def equity(cash: Decimal, positions: Iterable[PositionState], instruments: dict[str, Instrument]) -> Decimal:

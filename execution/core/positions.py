@@ -70,6 +70,8 @@ class FillState(msgspec.Struct, frozen=True, kw_only=True):
     exec_ref_id: str = ""
     #: when the venue took it back
     busted_at: datetime | None = None
+    #: the part of the fee that was taken out of the position itself
+    fee_qty: Decimal = ZERO
 
     @property
     def key(self) -> str:

@@ -21,7 +21,7 @@ def book(turn: Turn, symbol: str, booked: Booked, fee: Decimal) -> None:
     held, values = turn.symbol(symbol), _values(turn, symbol)
     _roll(turn, held)
     if not booked.closed_qty:
-        session_pnl.record_fee(held.session, fee=fee, limit=values.session_loss_limit)
+        session_pnl.record_fee(held.session, fee=fee, gross=booked.realised, limit=values.session_loss_limit)
     elif session_pnl.record_close(held.session, gross=booked.realised, fee=fee, limit=values.session_loss_limit):
         circuit_breaker.record_loss(
             held.breaker,

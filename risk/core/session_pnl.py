@@ -61,9 +61,9 @@ def roll(session: SessionPnl, *, at: datetime, sessions: Sequence[Session] = ())
     return True
 
 
-def record_fee(session: SessionPnl, *, fee: Decimal, limit: Decimal | None) -> None:
-    """Charge the fee of a fill that closes nothing. `limit` is the session_loss_limit in force."""
-    _book(session, gross=ZERO, fee=fee, limit=limit)
+def record_fee(session: SessionPnl, *, fee: Decimal, limit: Decimal | None, gross: Decimal = ZERO) -> None:
+    """Charge the fee of a fill that closes nothing; `gross` is what a fee paid in kind realised. `limit` is the session_loss_limit in force."""
+    _book(session, gross=gross, fee=fee, limit=limit)
 
 
 def record_close(session: SessionPnl, *, gross: Decimal, fee: Decimal, limit: Decimal | None) -> bool:

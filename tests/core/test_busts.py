@@ -83,7 +83,9 @@ def session_of(asset_class: AssetClass) -> Bench:
 STEPS = [("buy", "10", "100"), ("buy", "4", "110"), ("sell", "6", "120"), ("sell", "8", "90"), ("buy", "3", "95")]
 
 
-def played(bench: Bench, *, without: int | None = None, corrected: tuple[int, str, str] | None = None) -> None:
+def played(
+    bench: Bench, *, without: int | None = None, corrected: tuple[int, str, str] | None = None, fee_currency: str = "USDT"
+) -> None:
     """Fills of two resting orders, one of each side, in turn; one of them left out, or as it truly was."""
     bench.mark(BTC, "100")
     buys = bench.buy("100", ord_type=OrdType.LIMIT, price=D(100), stop_loss=D(98), take_profit=None)
@@ -96,7 +98,7 @@ def played(bench: Bench, *, without: int | None = None, corrected: tuple[int, st
             sells = bench.desk.state.orders.get(signal.cl_ord_id)
         order = buys if side == "buy" else sells
         if n != without and order is not None:
-            bench.report(order, X.TRADE, qty, px, exec_id=f"f{n}", fee=D("0.1"), fee_currency="USDT")
+            bench.report(order, X.TRADE, qty, px, exec_id=f"f{n}", fee=D("0.1"), fee_currency=fee_currency)
 
 
 def order_of(bench: Bench, step: int) -> OrderState:
@@ -105,12 +107,13 @@ def order_of(bench: Bench, step: int) -> OrderState:
     return found
 
 
+@pytest.mark.parametrize("fee_currency", ["USDT", "BTC"])
 @pytest.mark.parametrize("asset_class", [AssetClass.CRYPTO_PERP, AssetClass.CRYPTO_SPOT])
 @pytest.mark.parametrize("step", range(len(STEPS)))
-def test_it_counts_as_if_the_busted_fill_had_never_been(step: int, asset_class: AssetClass) -> None:
+def test_it_counts_as_if_the_busted_fill_had_never_been(step: int, asset_class: AssetClass, fee_currency: str) -> None:
     bench, never = session_of(asset_class), session_of(asset_class)
-    played(bench)
-    played(never, without=step)
+    played(bench, fee_currency=fee_currency)
+    played(never, without=step, fee_currency=fee_currency)
     bust(bench, order_of(bench, step), f"f{step}")
     assert money(bench) == money(never)
     assert f"bust:{BTC}:f{step}" in bench.desk.state.alarms

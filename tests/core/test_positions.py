@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from execution.core import pnl
 from execution.core.messages import ExecType
 from execution.core.positions import PositionState
-from risk.core.units import ZERO, Side
-from tests.core.builders import BTC, NOON, Bench, D
+from risk.core.units import ZERO, AssetClass, Side
+from tests.core.builders import BTC, INSTRUMENTS, NOON, Bench, D, settings
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -87,3 +88,45 @@ def test_it_ends_a_session_at_its_boundary_though_nothing_trades() -> None:
     assert bench.desk.state.symbols[BTC].session.net == -2
     bench.wait(12 * 3600)
     assert bench.desk.state.symbols[BTC].session.net == 0
+
+
+def spot() -> Bench:
+    config = settings()
+    held = {
+        symbol: msgspec.structs.replace(spec, asset_class=AssetClass.CRYPTO_SPOT) for symbol, spec in config.instruments.items()
+    }
+    return Bench(msgspec.structs.replace(config, instruments=held))
+
+
+def test_it_pays_a_fee_in_the_base_currency_out_of_the_position() -> None:
+    """As if that part were sold at the fill's price and the money paid: what is held and what was paid both say so."""
+    bench = spot()
+    entry = bench.buy("10")
+    bench.fill(entry, "10", px="100", fee=D("0.01"), fee_currency="BTC")
+    account, position = bench.desk.state.account, bench.desk.state.positions[BTC]
+    assert (position.qty, position.avg_px, position.fees) == (D("9.99"), 100, 1)
+    assert (account.cash, account.fees, account.fees_other, account.equity) == (99_000, 1, {}, D(99_999))
+    assert bench.desk.state.symbols[BTC].session.fees == 1
+    assert {order.order_qty for order in bench.working()} == {D("9.99")}, "the legs cover what is held"
+
+
+def test_it_keeps_a_fee_in_the_base_currency_of_a_perpetual_apart() -> None:
+    """A perpetual's position is no coin that a fee could be taken from."""
+    bench = Bench()
+    bench.fill(bench.buy("10"), "10", fee=D("0.01"), fee_currency="BTC")
+    assert bench.desk.state.positions[BTC].qty == 10
+    assert bench.desk.state.account.fees_other == {"BTC": D("0.01")}
+
+
+@given(st.lists(st.tuples(st.sampled_from(Side), NUMBERS, NUMBERS, st.integers(0, 50)), max_size=30), NUMBERS)
+def test_it_earns_what_cash_and_mark_say_with_fees_in_kind(fills: list[tuple[Side, Decimal, Decimal, int]], mark: Decimal) -> None:
+    """The identity with fees: realised + unrealised − fees = cash flow + value at the mark."""
+    position = PositionState(symbol=BTC, bot="alpha", mark=mark)
+    spec = msgspec.structs.replace(INSTRUMENTS[BTC], asset_class=AssetClass.CRYPTO_SPOT)
+    cash = fees = ZERO
+    for side, qty, px, bps in fills:
+        fee_qty = pnl.fee_in_kind(spec, qty * bps / 10_000, "BTC")
+        booked = pnl.apply_fill(position, side=side, qty=qty, px=px, at=NOON, fee_qty=fee_qty)
+        cash += pnl.cash_moved(spec, booked, side=side, qty=qty, px=px, contract_value=position.contract_value, fee_qty=fee_qty)
+        cash, fees = cash - fee_qty * px, fees + fee_qty * px
+        assert position.realised + position.unrealised - fees == cash + position.qty * mark
