@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execution.core.closing import LEG_RETRY_MS
 from execution.core.messages import Timing
-from execution.core.protection import LEG_RETRY_MS
 from risk.core.settings import (
     ACCOUNT_PRESET,
     CEILINGS,
