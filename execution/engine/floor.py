@@ -21,7 +21,6 @@ from execution.core.messages import (
     LinkChanged,
     LinkKind,
     Marked,
-    Touched,
     Trade,
 )
 from execution.core.ports import Feed
@@ -115,18 +114,25 @@ class Floor:
 
     def on_quote(self, quote: Quote) -> None:
         self._quotes[quote.symbol] = self._moved[quote.symbol] = quote
-        for watch_id, price in self.watches.touched(quote):
-            self._loop.take(Touched(at=self._loop.clock.now(), watch_id=watch_id, price=price))
+        if quote.symbol in self.watches:
+            for told in self.watches.on_quote(quote, self._loop.clock.now()):
+                self._loop.take(told)
         self.brains.on_quote(quote)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """The newest quote of a symbol."""
+        return self._quotes.get(symbol)
 
     def _prices_are_up(self) -> None:
         self.has_prices = True
         self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=True))
 
     def marks_tell(self) -> None:
-        """Tell the Desk what moved; called once a second. Also closes the bars of quiet markets."""
+        """Tell the Desk what moved, and what does not come; called once a second. Also closes the bars of quiet markets."""
         self.brains.close_due()
         at = self._loop.clock.now()
+        for told in self.watches.on_time(at):
+            self._loop.take(told)
         if marks := self._marks.due(self._quotes, at):
             self._loop.take(Marked(at=at, marks=marks))
 

@@ -410,7 +410,8 @@ class Runner:
             self.take(HaltsLoaded(at=self.now(), halts=missing))
         for command in news.commands:
             if command.command_id not in self._asked:
-                self.take(Commanded(at=self.now(), command=command))
+                quote = self._floor.quote(command.target) if command.decision is not None else None
+                self.take(Commanded(at=self.now(), command=command, quote=quote))
         self._asked = {command.command_id for command in news.commands}
 
     @property
