@@ -5,6 +5,8 @@ Rules of this file.
    a link that was lost ends `condition_clear_ms` after it came back.
 2. The order link counts as back only after a reconciliation that began after it came back.
 3. Lease and order link stop every order: there is nowhere to send it. Everything else stops entries only.
+4. A symbol the venue disagreed about waits as long after both agree. What a decision brings with it, its quote, is judged as it is:
+   a price is healthy the moment it is fresh, uncrossed and moving.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def not_ready(turn: Turn, *, bot: str, symbol: str) -> tuple[NotReady, ...]:
     if not account.is_reconciled:
         found.append(NotReady(NotReadyCause.RECONCILING, "the venue's orders and positions are not compared yet"))
     if _DISCREPANCY + symbol in account.conditions:
-        found.append(NotReady(NotReadyCause.DISCREPANCY, f"the venue does not agree with us about {symbol}"))
+        is_over = f"health:{_DISCREPANCY}{symbol}" in state.timers
+        word = "agrees with us again too shortly" if is_over else "does not agree with us"
+        found.append(NotReady(NotReadyCause.DISCREPANCY, f"the venue {word} about {symbol}"))
     if state.settings is None:
         found.append(NotReady(NotReadyCause.SETTINGS, "no settings are loaded"))
     held = state.bots.get(bot)
@@ -141,7 +145,7 @@ def _link_up(turn: Turn, link: LinkKind) -> None:
 
 
 def health_due(turn: Turn, kind: str) -> None:
-    """A link has been up long enough: its condition ends, for the order link only once the venue agreed."""
+    """What was wrong has been right long enough: its condition ends, for the order link only once the venue agreed."""
     account = turn.state.account
     if kind in account.links_down or kind not in account.conditions:
         return
@@ -154,6 +158,7 @@ def health_due(turn: Turn, kind: str) -> None:
 
 def begin(turn: Turn, name: str) -> None:
     """A condition begins, or goes on."""
+    turn.sleep(f"health:{name}")
     if name not in turn.state.account.conditions:
         turn.state.account.conditions[name] = turn.at
         turn.touch_account()
@@ -163,6 +168,18 @@ def finish(turn: Turn, name: str) -> None:
     """A condition's cause is gone."""
     if turn.state.account.conditions.pop(name, None) is not None:
         turn.touch_account()
+
+
+def agreed(turn: Turn, symbol: str) -> None:
+    """The venue agrees about a symbol: if it did not before, it must go on doing so for a while."""
+    name = discrepancy(symbol)
+    if name in turn.state.account.conditions and f"health:{name}" not in turn.state.timers:
+        turn.wake(f"health:{name}", ms=turn.timing.condition_clear_ms)
+
+
+def disagreed(turn: Turn) -> list[str]:
+    """The symbols the venue disagreed about when it was asked last, and those it agrees about too shortly."""
+    return [name.removeprefix(_DISCREPANCY) for name in turn.state.account.conditions if name.startswith(_DISCREPANCY)]
 
 
 def discrepancy(symbol: str) -> str:

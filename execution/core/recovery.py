@@ -321,13 +321,13 @@ def _foreign_orders(turn: Turn, shown: Iterable[VenueOrder]) -> int:
 def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
     """The symbols whose quantity the venue sees otherwise. One that moved since the question was asked is judged next time."""
     apart = []
-    for symbol in sorted({*event.positions, *turn.state.positions}):
+    for symbol in sorted({*event.positions, *turn.state.positions, *conditions.disagreed(turn)}):
         position = turn.state.positions.get(symbol)
         if position is not None and position.updated_at is not None and position.updated_at >= _shown_until(turn, event):
             continue
         ours, theirs = turn.qty(symbol), event.positions.get(symbol, ZERO)
         if ours == theirs or adopt(turn, symbol, theirs):
-            conditions.finish(turn, conditions.discrepancy(symbol))
+            conditions.agreed(turn, symbol)
             turn.clear_alarm(f"discrepancy:{symbol}")
             for key in [key for key in turn.state.alarms if key.startswith(f"bust:{symbol}:")]:
                 turn.clear_alarm(key)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from execution.core.messages import AskBrain, CommandKind, ExecType, SignalKind
 from execution.core.orders import OrderState
 from risk.core.settings import FlipPolicy
 from risk.core.units import Scope, ScopeKind, Side
+from risk.core.verdict import Capability
 from tests.core.builders import BOT, BTC, Bench, D, OrdType, decision, settings
 
 OPEN_AGAIN: dict[str, Any] = {"flip_policy": FlipPolicy.CLOSE_THEN_OPEN}
@@ -77,6 +79,24 @@ def test_it_does_not_ask_again_after_what_only_closes() -> None:
     by_hand.command(CommandKind.CLOSE, Scope(ScopeKind.INSTRUMENT, BTC), target=BTC)
     close(by_hand, by_hand.desk.state.orders[by_hand.sent()[0].cl_ord_id])
     assert (bench.qty(), by_hand.qty(), asked(bench), asked(by_hand)) == (D(0), D(0), [], [])
+
+
+def test_it_asks_again_after_an_exit_that_had_to_wait_for_room() -> None:
+    config = settings(**OPEN_AGAIN)
+    bench = Bench(msgspec.structs.replace(config, capabilities=(Capability.STOP_ORDERS, Capability.ECHOES_CLIENT_ID)))
+    entry = bench.buy("10", take_profit=None)
+    bench.ack(entry)
+    bench.fill(entry)
+    (stop,) = bench.legs()[0]
+    bench.ack(stop)
+    assert bench.decide(decision(SignalKind.SELL, stop_loss=D(102))).is_approved
+    assert bench.sent() == []
+    bench.report(stop, ExecType.CANCELED)
+    (exit_order,) = bench.working(BTC)
+    assert asked(bench) == []
+    bench.ack(exit_order)
+    bench.fill(exit_order, px="100")
+    assert (bench.qty(), asked(bench)) == (D(0), [AskBrain(bot=BOT, symbol=BTC)])
 
 
 def test_it_forgets_a_flip_whose_exit_ended_without_closing() -> None:
