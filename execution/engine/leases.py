@@ -35,14 +35,17 @@ class Claim(NamedTuple):
 
 
 class Held:
-    """A lease as its holder sees it. `deadline` is monotonic, counted from *before* the last successful renewal was asked for."""
+    """A lease as its holder sees it, in monotonic time.
 
-    def __init__(self, claim: Claim, *, asked: float, lease_s: float) -> None:
+    `deadline` is counted from *before* the last successful renewal was asked for, the quiet from when the claim was `answered`.
+    """
+
+    def __init__(self, claim: Claim, *, asked: float, answered: float | None = None, lease_s: float) -> None:
         self.account_id = claim.account_id
         self.token = claim.token
-        self.quiet_s = claim.quiet_s
         self._lease_s = lease_s
         self.deadline = asked + lease_s
+        self._quiet_until = (asked if answered is None else answered) + claim.quiet_s
 
     def renewed(self, *, asked: float) -> None:
         self.deadline = max(self.deadline, asked + self._lease_s)
@@ -50,6 +53,11 @@ class Held:
     @property
     def left_s(self) -> float:
         return self.deadline - monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """How long the old owner's last request may still be on its way."""
+        return max(0.0, self._quiet_until - monotonic())
 
 
 def claim(account_id: int, *, engine: str, lease_s: float, send_timeout_s: float) -> Claim | None:

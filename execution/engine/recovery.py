@@ -59,7 +59,10 @@ def rebuild(account: str, loaded: Loaded) -> Desk:
 
 def replay(desk: Desk, entry: Entry) -> None:
     """Handle one journaled event and compare the digest, where the same core wrote it. The effects go nowhere."""
-    desk.handle(entry.event)
+    try:
+        desk.handle(entry.event)
+    except Exception as e:  # a defect of the core, whatever it is: this Desk is none
+        raise ReplayDiffers(f"event {entry.seq} ({type(entry.event).__name__}) cannot be handled again: {e!r}") from e
     if desk.seq != entry.seq:
         raise ReplayDiffers(f"after event {entry.seq} ({type(entry.event).__name__}) the Desk stands at {desk.seq}")
     if entry.core_version == CORE_VERSION and desk.digest() != entry.digest:

@@ -7,7 +7,7 @@ stands, nothing that adds risk leaves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -43,10 +43,10 @@ from execution.core.messages import (
     Watch,
     Woke,
 )
-from execution.core.orders import OrderState, Purpose
 from execution.core.ports import Broker, BrokerError, Feed, TakesMarket
 from execution.core.state import CORE_VERSION
 from execution.engine import checklist as lines
+from execution.engine import last_resort
 from execution.engine.brains import Seat
 from execution.engine.checklist import Checklist
 from execution.engine.clock import AccountClock, Clock, monotonic
@@ -88,6 +88,22 @@ class Parts(NamedTuple):
     open_broker: Callable[..., Broker] = open_broker
     open_feed: Callable[..., Feed] = open_feed
     snapshot_every: int = SNAPSHOT_EVERY
+
+    @property
+    def send_timeout_s(self) -> float:
+        return self.timing.send_timeout_ms / 1000
+
+    def broker_of(self, account: Account, instruments: Mapping[str, Instrument]) -> Broker:
+        """The account's venue, not opened yet."""
+        return self.open_broker(
+            account.broker,
+            account=account.code,
+            options=account.broker_options,
+            instruments=instruments,
+            currency=account.currency,
+            starting_cash=account.starting_cash,
+            clock=self.clock.now,
+        )
 
 
 class _Done(Exception):
@@ -178,21 +194,8 @@ class Runner:
 
     async def entries_cancel(self) -> None:
         """Cancel every working entry straight at the venue, past Desk and journal: for a lost journal and the kill file."""
-        for order in [o for o in self._loop.desk.state.orders.values() if _is_cancelable_entry(o)]:
-            if self.lease.left_s <= self._parts.timing.send_timeout_ms / 1000:
-                return
-            request = SendCancel(
-                cl_ord_id=order.cl_ord_id,
-                order_id=order.order_id,
-                symbol=order.symbol,
-                side=order.side,
-                order_class=order.order_class,
-            )
-            try:
-                async with asyncio.timeout(self._parts.timing.send_timeout_ms / 1000):
-                    await self._broker.cancel(request)
-            except (BrokerError, TimeoutError, OSError, AnyDatabaseError) as e:
-                log.warning("an entry could not be canceled past the journal", cl_ord_id=order.cl_ord_id, error=str(e))
+        requests = last_resort.entries_of(self._loop.desk.state)
+        await last_resort.cancel_straight(self._broker, requests, lease=self.lease, timeout_s=self._parts.send_timeout_s)
 
     async def _start(self) -> None:
         """Recover, open the venue, and let the Desk say what to ask and do. Nothing leaves before the old owner's requests are over."""
@@ -205,15 +208,7 @@ class Runner:
         log.info("the journal is replayed", account=account.code, seq=recovered.desk.seq, took=replayed)
         await asyncio.sleep(self.lease.quiet_s)
         self._opened = (account.broker, account.broker_options, account.feed, recovered.settings.instruments)
-        self._broker = parts.open_broker(
-            account.broker,
-            account=account.code,
-            options=account.broker_options,
-            instruments=recovered.settings.instruments,
-            currency=account.currency,
-            starting_cash=account.starting_cash,
-            clock=parts.clock.now,
-        )
+        self._broker = parts.broker_of(account, recovered.settings.instruments)
         await self._broker.open()
         self.checklist.note(lines.VENUE, True, account.broker)
         self.checklist.note(lines.CLOCK, True, "the venue runs on this machine's clock")
@@ -496,7 +491,3 @@ def limits_missing(limits: AccountLimits) -> list[str]:
     """The account limits of gate 14 that nobody set. Ceilings may be absent."""
     names = (name for name in AccountLimits.__struct_fields__ if not name.endswith("_ceiling"))
     return [name for name in names if getattr(limits, name) is None]
-
-
-def _is_cancelable_entry(order: OrderState) -> bool:
-    return order.purpose is Purpose.ENTRY and order.is_working

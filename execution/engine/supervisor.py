@@ -19,7 +19,7 @@ from django.db import Error as AnyDatabaseError
 
 from execution.core.messages import Event
 from execution.core.venues import live_refusal
-from execution.engine import leases, vitals
+from execution.engine import last_resort, leases, vitals
 from execution.engine.brains import Seat
 from execution.engine.clock import monotonic
 from execution.engine.lanes import Budgets
@@ -50,6 +50,8 @@ FAILURES_WINDOW_S: Final = 600.0
 HEALTHY_S: Final = 300.0
 KILL_FILE: Final = "KILL"
 RUNNER_FAILED: Final = "runner failed"
+JOURNAL_BROKEN: Final = "journal"
+ENTRIES_LEFT: Final = "entries left"
 _KILLED: Final = "var/KILL stands"
 
 
@@ -66,8 +68,11 @@ class Slot:
         self.poisoned: frozenset[bytes] = frozenset()
         self.retry: Event | None = None
         self.is_leaving = False
-        #: an alarm says that the account does not run
-        self.is_ringing = False
+        #: the journal cannot be replayed, and entries that no Desk knows may still work at the venue
+        self.is_unreplayable = False
+        self.has_lost_entries = False
+        #: an alarm may say that the account does not run: one of ours, or of an engine before us
+        self.is_ringing = True
 
     def failed(self) -> int:
         """Count a failure; how many there were lately. Health long enough forgets the ones before."""
@@ -169,7 +174,7 @@ class Supervisor:
         if claim is None:
             return
         log.info("account claimed", account_id=account_id, token=claim.token)
-        slot = self._slots[account_id] = Slot(Held(claim, asked=asked, lease_s=timing.lease_ms / 1000))
+        slot = self._slots[account_id] = Slot(Held(claim, asked=asked, answered=monotonic(), lease_s=timing.lease_ms / 1000))
         slot.task = asyncio.get_running_loop().create_task(self._keep(slot))
 
     async def _refuse_live(self, account: Account, text: str) -> None:
@@ -212,6 +217,8 @@ class Supervisor:
             if self._is_killed:
                 runner.close_entries(_KILLED)
             try:
+                if slot.has_lost_entries:
+                    await self._cancel_lost_entries(slot)
                 await runner.run()
             except Exception as error:  # whatever ended it: the account is rebuilt from its journal
                 errors = list(_leaves(error))
@@ -220,7 +227,6 @@ class Supervisor:
                 await self._failed(slot, errors)
             if slot.is_leaving:
                 return
-            slot.lease.quiet_s = 0.0
         log.warning("account lost", account_id=slot.lease.account_id, token=slot.lease.token)
         self._slots.pop(slot.lease.account_id, None)
 
@@ -232,7 +238,7 @@ class Supervisor:
             if isinstance(error, EventFailed):
                 await self._suspect(slot, error)
             elif isinstance(error, ReplayDiffers | JournalBroken):
-                await self._cannot_rebuild(account_id, error)
+                await self._cannot_rebuild(slot, error)
         if count >= FAILURES_MAX:
             reason = f"its runner failed {count} times in {FAILURES_WINDOW_S / 60:.0f} minutes"
             await self._write(faults.halt_write, account_id, cause=HaltCause.RUNNER_FAILURES, reason=reason)
@@ -252,11 +258,12 @@ class Supervisor:
         )
 
     async def _ring_off(self) -> None:
-        """Take the alarm back where the account is active again."""
+        """Take the alarms back where the account is active again."""
         for pk, slot in list(self._slots.items()):
             if slot.is_ringing and (runner := self._running(pk)) is not None and runner.checklist.phase == "ACTIVE":
-                slot.is_ringing = False
-                await self._write(faults.alarm_return, pk, RUNNER_FAILED)
+                slot.is_ringing = slot.is_unreplayable = False
+                for key in (RUNNER_FAILED, JOURNAL_BROKEN, ENTRIES_LEFT):
+                    await self._write(faults.alarm_return, pk, key)
 
     async def _suspect(self, slot: Slot, error: EventFailed) -> None:
         """The first time an event raises it is delivered again to the rebuilt Desk; the second time it is poison."""
@@ -268,15 +275,46 @@ class Supervisor:
         slot.poisoned |= {key}
         await self._write(faults.poison_write, slot.lease.account_id, error.event, trace=error.trace)
 
-    async def _cannot_rebuild(self, account_id: int, error: Exception) -> None:
+    async def _cannot_rebuild(self, slot: Slot, error: Exception) -> None:
         await self._write(
             faults.alarm_write,
-            account_id,
-            "journal",
+            slot.lease.account_id,
+            JOURNAL_BROKEN,
             title="The journal cannot be replayed",
             cause=str(error),
-            consequence="The account does not run: no entry, no cancel and no new stop leaves from here.",
+            consequence="The account does not run: nothing is decided and no stop is moved. Its entries are canceled at the venue, "
+            "stops and targets stay there.",
             to_do="Look at the venue's own page, then restore the database or ask for help with the journal.",
+        )
+        if not slot.is_unreplayable:
+            slot.is_unreplayable = slot.has_lost_entries = True
+
+    async def _cancel_lost_entries(self, slot: Slot) -> None:
+        """Cancel the entries of an account that has no Desk. While one may still work an alarm stands, and the next start asks again."""
+        left = ["each of them"]
+        try:
+            left = await last_resort.cancel_from_rows(
+                slot.lease,
+                database=self._parts.database,
+                broker_of=self._parts.broker_of,
+                timeout_s=self._parts.send_timeout_s,
+            )
+        finally:
+            await self._tell_lost_entries(slot, left)
+
+    async def _tell_lost_entries(self, slot: Slot, left: Sequence[str]) -> None:
+        slot.has_lost_entries = bool(left)
+        if not left:
+            await self._write(faults.alarm_return, slot.lease.account_id, ENTRIES_LEFT)
+            return
+        await self._write(
+            faults.alarm_write,
+            slot.lease.account_id,
+            ENTRIES_LEFT,
+            title="Entries may still work at the venue",
+            cause=f"The journal cannot be replayed, and the cancels were not answered: {', '.join(left)}",
+            consequence="They may fill, and nobody here would protect what they open.",
+            to_do="Cancel them on the venue's own page. They are asked for again until it answers.",
         )
 
     async def _write(self, function: Any, *args: Any, **kwargs: Any) -> None:

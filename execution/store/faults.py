@@ -1,4 +1,4 @@
-"""Rows the supervisor writes when a Desk cannot: poison events, halts of a failing account, a bot's log."""
+"""Rows the supervisor reads and writes when a Desk cannot: poison events, halts of a failing account, its working entries, alarms."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from datetime import datetime
 
 from django.db import transaction
 
-from execution.core.messages import Commanded, CommandStatus, Event
-from execution.models import Account, Alarm, Bot, BotLog, Command, PoisonEvent
+from execution.core.messages import Commanded, CommandStatus, Event, SendCancel
+from execution.core.orders import Purpose
+from execution.models import Account, Alarm, Bot, BotLog, Command, Order, PoisonEvent
 from execution.store.journal import EVENT_ENCODER
-from risk.core.units import ScopeKind
-from risk.core.verdict import HaltCause, HaltMode
+from execution.store.settings import desk_settings_from_rows
+from risk.core.units import Instrument, ScopeKind, Side
+from risk.core.verdict import HaltCause, HaltMode, OrderClass
 from risk.models import Halt
 
 
@@ -28,6 +30,23 @@ def poison_write(account_id: int, event: Event, *, trace: str, at: datetime) -> 
             Command.objects.filter(pk=int(event.command.command_id)).update(
                 status=CommandStatus.REFUSED, text="The desk could not handle this command; the account is halted.", answered_at=at
             )
+
+
+def entries_working(account_id: int) -> tuple[Account, dict[str, Instrument], list[SendCancel]]:
+    """What the last commit's rows say is left of an account without a Desk: its venue, and a cancel for each working entry."""
+    account = Account.objects.get(pk=account_id)
+    rows = Order.objects.filter(account=account, is_working=True, purpose=Purpose.ENTRY).order_by("id")
+    requests = [
+        SendCancel(
+            cl_ord_id=row.cl_ord_id,
+            order_id=row.order_id,
+            symbol=row.symbol,
+            side=Side(row.side),
+            order_class=OrderClass(row.order_class),
+        )
+        for row in rows
+    ]
+    return account, desk_settings_from_rows(account).instruments, requests
 
 
 def halt_write(account_id: int, *, cause: HaltCause, reason: str, at: datetime) -> None:

@@ -149,8 +149,15 @@ def _newest_image(account_id: int, epoch: str | None) -> tuple[str, DeskState] |
     for row in rows.order_by("-seq").iterator(chunk_size=1):
         raw = bytes(row.state)
         if state_hash(raw) == row.state_hash:
-            return row.epoch, state_decode(raw)
+            return row.epoch, _state_decoded(row.seq, raw)
     return None
+
+
+def _state_decoded(seq: int, raw: bytes) -> DeskState:
+    try:
+        return state_decode(raw)
+    except msgspec.DecodeError as e:
+        raise JournalBroken(f"the snapshot of event {seq} cannot be read: {e}") from e
 
 
 def state_decode(raw: bytes) -> DeskState:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from execution.engine import leases
 from execution.engine.leases import Claim, Held, claim, release, renew
 from execution.models import Account, Engine, Lease
 from tests.conftest import NOON
@@ -100,3 +101,14 @@ def test_it_counts_its_own_deadline_from_before_the_renewal_was_asked(account: A
     assert lease.deadline == 113.0
     lease.renewed(asked=102.0)
     assert lease.deadline == 113.0
+
+
+def test_it_keeps_quiet_until_the_old_owners_request_is_over_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [101.0]
+    monkeypatch.setattr(leases, "monotonic", lambda: now[0])
+    lease = Held(Claim(1, 2, 3.0), asked=100.0, answered=101.0, lease_s=10)
+    assert lease.quiet_s == 3.0
+    now[0] = 102.5
+    assert lease.quiet_s == 1.5
+    now[0] = 200.0
+    assert lease.quiet_s == 0.0

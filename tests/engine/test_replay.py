@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from execution.engine.recovery import EPOCH_LENGTH, epoch_draw
+from execution.core.desk import Desk
+from execution.core.messages import Effect, Event
+from execution.engine.recovery import EPOCH_LENGTH, ReplayDiffers, epoch_draw, rebuild
 from execution.models import JournalEntry
+from execution.store.journal import Loaded
 from tests.engine.desk import Place
 from tests.engine.test_runner import enter
 from tests.engine.venue import until
+from tests.store.values import entry
 
 pytestmark = pytest.mark.db
 
@@ -52,6 +56,15 @@ def test_it_has_nothing_to_replay_before_the_first_run(account: Any) -> None:
     assert replay(account.code) == ("Replay of paper-crypto: the journal is empty.\n", "", 0)
     with pytest.raises(CommandError, match="There is no account “other”"):
         replay("other")
+
+
+def test_it_names_an_event_that_cannot_be_handled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Desk, event: Event) -> tuple[Effect, ...]:
+        raise ZeroDivisionError("a defect of the core")
+
+    monkeypatch.setattr(Desk, "handle", fail)
+    with pytest.raises(ReplayDiffers, match=r"event 1 .* cannot be handled again: .*a defect of the core"):
+        rebuild("paper", Loaded("e1", None, [entry(1)]))
 
 
 def test_it_draws_another_epoch_each_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,10 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from execution.brains import BRAINS
+from execution.brokers.simulated import SimulatedBroker
 from execution.core.controls import BotStatus
 from execution.core.desk import Desk
-from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SignalKind
+from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SendCancel, SignalKind
 from execution.core.orders import OrdStatus
 from execution.engine import supervisor as supervisors
 from execution.engine.clock import Clock
@@ -223,16 +225,89 @@ async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Pla
     assert (halt.cause, halt.scope_key) == (HaltCause.RUNNER_FAILURES, place.account.code)
 
 
-async def test_it_says_why_when_the_journal_cannot_be_replayed(place: Place) -> None:
+def _other_digest() -> None:
+    JournalEntry.objects.filter(seq=5).update(digest=b"other")
+
+
+def _unreadable_event() -> None:
+    JournalEntry.objects.filter(seq=5).update(event=b"\xc1")
+
+
+def _hole() -> None:
+    JournalEntry.objects.filter(seq=5).delete()
+
+
+async def broken_off(place: Place, engine: Engine, damage: Callable[[], object]) -> None:
+    """The engine dies, its journal is damaged, and its lease is free."""
+    await until(lambda: engine.runner._loop.unwritten == 0)
+    await engine.crash()
+    await place.rows(damage)
+    await place.rows(lambda: Lease.objects.update(engine="", expires_at=None))
+
+
+@pytest.mark.parametrize(
+    ("damage", "cause"),
+    [
+        (_other_digest, "digest differs at event 5"),
+        (_unreadable_event, "entry 5 cannot be read"),
+        (_hole, "entry 5 of epoch"),
+    ],
+)
+async def test_it_cancels_the_entries_of_an_account_whose_journal_cannot_be_replayed(
+    place: Place, damage: Callable[[], object], cause: str
+) -> None:
+    async with place.engine("one") as engine:
+        await rest(place, engine)
+        await broken_off(place, engine, damage)
+    async with place.engine("two") as engine:
+        await until_rows(place, lambda: PaperOrder.objects.get().ord_status == "CANCELED")
+        assert not engine.is_open
+    alarm = await place.rows(lambda: Alarm.objects.get(key=supervisors.JOURNAL_BROKEN))
+    assert cause in alarm.cause
+
+
+async def test_it_leaves_the_legs_of_an_account_whose_journal_cannot_be_replayed(place: Place) -> None:
     async with place.engine("one") as engine:
         await enter(place, engine)
-        await until(lambda: engine.runner._loop.unwritten == 0)
-        await engine.crash()
-    await place.rows(lambda: JournalEntry.objects.filter(seq=5).update(digest=b"other"))
+        await broken_off(place, engine, _other_digest)
     async with place.engine("two") as engine:
-        await until_rows(place, lambda: Alarm.objects.filter(key="journal").exists())
-        assert not engine.is_open
-    assert "digest differs at event 5" in (await place.rows(lambda: Alarm.objects.get(key="journal"))).cause
+        await until_rows(place, lambda: Alarm.objects.filter(key=supervisors.JOURNAL_BROKEN).exists())
+        await until(lambda: not any(slot.has_lost_entries for slot in engine.supervisor._slots.values()))
+    assert await place.rows(lambda: sorted(PaperOrder.objects.values_list("ord_status", flat=True))) == ["FILLED", "NEW", "NEW"]
+
+
+async def test_it_rings_until_the_venue_has_answered_each_cancel(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisors, "BACKOFF_S_MAX", 0.01)
+    async with place.engine("one") as engine:
+        await rest(place, engine)
+        await broken_off(place, engine, _other_digest)
+
+    async def no_answer(self: SimulatedBroker, request: SendCancel) -> None:
+        raise ConnectionResetError("gone")
+
+    entry = await place.rows(Order.objects.get)
+    async with place.engine("two"):
+        with pytest.MonkeyPatch.context() as venue:
+            venue.setattr(SimulatedBroker, "cancel", no_answer)
+            await until_rows(place, lambda: Alarm.objects.filter(key=supervisors.ENTRIES_LEFT).exists())
+        assert entry.cl_ord_id in (await place.rows(lambda: Alarm.objects.get(key=supervisors.ENTRIES_LEFT))).cause
+        await until_rows(place, lambda: Alarm.objects.get(key=supervisors.ENTRIES_LEFT).returned_at is not None)
+    assert (await place.rows(PaperOrder.objects.get)).ord_status == "CANCELED"
+
+
+async def test_it_takes_the_alarm_back_once_the_journal_is_restored(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisors, "BACKOFF_S_MAX", 0.01)
+    monkeypatch.setattr(supervisors, "HEARTBEAT_S", 0.01)
+    async with place.engine("one") as engine:
+        await rest(place, engine)
+        digest = await place.rows(lambda: JournalEntry.objects.get(seq=5).digest)
+        await broken_off(place, engine, _other_digest)
+    async with place.engine("two") as engine:
+        await until_rows(place, lambda: PaperOrder.objects.get().ord_status == "CANCELED")
+        await place.rows(lambda: JournalEntry.objects.filter(seq=5).update(digest=digest))
+        await engine.active()
+        await until_rows(place, lambda: not Alarm.objects.filter(returned_at=None).exists())
+        await until(lambda: [o.ord_status for o in engine.runner.desk.state.orders.values()] == [OrdStatus.CANCELED])
 
 
 async def test_it_runs_no_live_account(place: Place) -> None:

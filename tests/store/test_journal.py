@@ -89,6 +89,13 @@ def test_it_passes_over_a_damaged_snapshot(leased: Account) -> None:
     assert [e.seq for e in loaded.tail] == [2]
 
 
+def test_it_refuses_a_snapshot_that_is_what_was_written_and_cannot_be_read(leased: Account) -> None:
+    journal.append([part(leased.pk, entry(1), image=image(1))])
+    Snapshot.objects.update(state=b"\xc1", state_hash=journal.state_hash(b"\xc1"))
+    with pytest.raises(JournalBroken, match="snapshot of event 1 cannot be read"):
+        journal.load(leased.pk)
+
+
 def test_it_refuses_a_journal_with_a_hole(leased: Account) -> None:
     journal.append([part(leased.pk, entry(1), entry(2), entry(3))])
     JournalEntry.objects.filter(seq=2).delete()
