@@ -82,7 +82,7 @@ def readings(standing: Standing, limits: AccountLimits) -> tuple[Reading, ...]:
     return (
         Reading(Reason.DAILY_LOSS, "Daily loss", fallen_pct(equity, day_start), limits.daily_loss_pct, " %"),
         Reading(Reason.DRAWDOWN, "Drawdown", fallen_pct(equity, peak), limits.drawdown_pct, " %"),
-        Reading(Reason.MAX_POSITIONS, "Positions", Decimal(standing.positions), _decimal(limits.positions_max)),
+        Reading(Reason.MAX_POSITIONS, "Positions and entries", Decimal(standing.positions), _decimal(limits.positions_max)),
         Reading(Reason.GROSS_EXPOSURE, "Gross exposure", standing.gross, _of_equity(equity, limits.gross_exposure_pct)),
         Reading(Reason.NET_EXPOSURE, "Net exposure", standing.net, _of_equity(equity, limits.net_exposure_pct)),
         Reading(Reason.LEVERAGE, "Leverage", _ratio(standing.gross, equity), limits.leverage_max, "×"),
