@@ -81,7 +81,8 @@ document.addEventListener("submit", (event) => {
 // --- the drawer and the dialog ---
 
 function fetched(address, id, then) {
-  htmx.ajax("GET", address, { target: `#${id}`, swap: "innerHTML" }).then(then, () => desk.say("The desk did not answer.", "refused"));
+  // a source of its own: two requests of one source wait for each other
+  htmx.ajax("GET", address, { source: `#${id}`, target: `#${id}`, swap: "innerHTML" }).then(then, () => desk.say("The desk did not answer.", "refused"));
 }
 
 let opener = null;
@@ -95,6 +96,7 @@ desk.openDialog = (dialog) => {
     fire.disabled = true;
     setTimeout(() => { fire.disabled = false; }, 500);
   }
+  dialog.querySelector("[data-halt-form] [name=scope]")?.dispatchEvent(new Event("input", { bubbles: true }));
   dialog.querySelector(".no")?.focus();
 };
 

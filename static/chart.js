@@ -26,11 +26,21 @@
     candles = chart.addSeries(CandlestickSeries, {
       upColor: css("--up"), downColor: css("--down"), borderVisible: false, wickUpColor: css("--up"), wickDownColor: css("--down"),
       priceFormat: { type: "price", precision: places, minMove: Number(data.tick) },
-      lastValueVisible: true, priceLineVisible: false,
+      lastValueVisible: true, priceLineVisible: false, autoscaleInfoProvider: withLevels,
     });
     markers = createSeriesMarkers(candles, []);
     fill(data);
     chart.timeScale().setVisibleLogicalRange({ from: data.bars.length - 120, to: data.bars.length + 4 });
+  }
+
+  // levels near the candles are in the picture; one far away would press them flat
+  function withLevels(original) {
+    const found = original();
+    if (!found?.priceRange) return found;
+    const { minValue, maxValue } = found.priceRange;
+    const reach = 2 * (maxValue - minValue);
+    const near = lines.map((line) => line.options().price).filter((price) => price > minValue - reach && price < maxValue + reach);
+    return { ...found, priceRange: { minValue: Math.min(minValue, ...near), maxValue: Math.max(maxValue, ...near) } };
   }
 
   function fill(data) {
@@ -65,7 +75,10 @@
     const answer = await fetch(box.dataset.url, { headers: { "HX-Request": "true" } });
     if (!answer.ok) return;
     const data = await answer.json();
-    if (chart) fill(data); else build(data);
+    if (data.bars.length) delete box.dataset.empty;
+    else box.dataset.empty = "No bar yet. The chart begins with the first one; an engine has to run for that.";
+    if (chart) fill(data);
+    else if (data.bars.length) build(data);
   }
 
   // what is new at the venue or in the journal brings its marks with it
@@ -74,7 +87,7 @@
   }
 
   document.addEventListener("desk:chart", ({ detail }) => {
-    if (!chart) return;
+    if (!chart) { if (detail.bars?.length) soon(); return; }
     for (const [name, interval, startMs, open, high, low, close] of detail.bars || []) {
       if (name !== symbol || interval !== barS) continue;
       const bar = { time: Math.floor(startMs / 1000), open: Number(open), high: Number(high), low: Number(low), close: Number(close) };

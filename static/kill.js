@@ -15,19 +15,26 @@
   const several = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
   const entries = (n) => `${n} ${n === 1 ? "entry" : "entries"}`;
 
-  function told() {
-    const f = form();
-    if (!f) return;
+  // what a form's scope reaches, by the counts that every frame brings
+  function reached(f) {
     const scope = f.querySelector("[name=scope]:checked").value;
     const key = selects[scope] ? f.querySelector(`[name=${selects[scope]}]`).value : "";
     const all = counts();
-    const found = all[`${scope}:${key}`] || { entries: 0, legs: 0, positions: 0, about: "0", environment: f.dataset.environment };
-    const where = scope === "FIRM" ? "firm" : `${names[scope]} ${key}`;
+    const found = all[`${scope}:${key}`] || { entries: 0, legs: 0, positions: 0, about: "0", environment: f.dataset.environment || "" };
+    return { scope, key, all, found, where: scope === "FIRM" ? "firm" : `${names[scope]} ${key}` };
+  }
+
+  function told() {
+    const f = form();
+    if (!f) return;
+    const { scope, all, found, where } = reached(f);
     f.querySelector("[data-counts]").textContent = `${entries(found.entries)} working · ${several(found.legs, "leg")} · ${several(found.positions, "position")}`;
     f.querySelector("[data-says=cancel]").textContent = `Cancels ${entries(found.entries)}. ${found.legs ? `${several(found.legs, "protective leg")} ${found.legs === 1 ? "stays" : "stay"}` : "There is no protective leg to keep"}; positions stay.`;
     f.querySelector("[data-says=flatten]").innerHTML = `Cancels ${entries(found.entries)}, closes ${several(found.positions, "position")} at market, about ${found.about}; each one's legs go as it closes.${scope === "FIRM" ? " Type <b>flatten</b>." : ""}`;
     const choice = f.querySelector("[name=choice]:checked").value;
     const verb = { cancel: `block and cancel ${found.entries}`, "cancel+flatten": `block, cancel ${found.entries}, flatten ${found.positions}`, cancel_all: `block, cancel ${found.entries + found.legs}, stops included` }[choice];
+    const word = choice === "cancel_all" ? "unprotect" : choice === "cancel+flatten" && scope === "FIRM" ? "flatten" : "";
+    if (word) f.querySelector("[data-word]").innerHTML = `Type <b>${word}</b>`;
     f.querySelector("[data-fire]").textContent = `Kill ${found.environment} ${where}: ${verb}`;
     f.querySelector("[data-recent]").replaceChildren(...(all.recent || []).map((text) => { const p = document.createElement("p"); p.className = "muted"; p.textContent = text; return p; }));
     f.querySelector("[name=seen]").value = `${entries(found.entries)}, ${several(found.legs, "leg")}, ${several(found.positions, "position")}`;
@@ -51,6 +58,15 @@
   });
 
   body.addEventListener("input", told);
+
+  // a halt's button says the same of its own form
+  document.addEventListener("input", (event) => {
+    const f = event.target.closest("[data-halt-form]");
+    if (!f) return;
+    const { found, where } = reached(f);
+    const mode = f.querySelector("[name=mode]:checked").value.replace("_", " ").toLowerCase();
+    f.querySelector(".fire").textContent = `Halt ${found.environment} ${where}: ${mode}`;
+  });
   dialog.addEventListener("close", () => { attempt += 1; body.innerHTML = blank; });
 
   // the words for when this page cannot reach the desk: all of them are in the page already

@@ -91,14 +91,26 @@
         event.detail.shouldSwap = false;
         hold(target, [...fragment.children]);
       }
+    } else if (target.tagName === "TD" && target.querySelector("details[open]")) {
+      // a menu never closes under the hand
+      event.detail.shouldSwap = false;
     } else if (target.tagName === "TD") {
       target.classList.remove("flash");
       void target.offsetWidth;
       target.classList.add("flash");
-    } else if (target.contains(document.activeElement) && document.activeElement !== document.body && target.querySelector("details[open]")) {
-      event.detail.shouldSwap = false;
+    } else {
+      keepOpen(target, fragment);
     }
   });
+
+  // what a person unfolded stays so, and has the focus if it had it
+  function keepOpen(target, fragment) {
+    const fresh = fragment.querySelectorAll("details");
+    [...target.querySelectorAll("details")].forEach((old, i) => {
+      if (old.open) fresh[i]?.setAttribute("open", "");
+      if (old.contains(document.activeElement)) setTimeout(() => target.querySelectorAll("summary")[i]?.focus());
+    });
+  }
 
   document.addEventListener("htmx:oobErrorNoTarget", (event) => event.stopImmediatePropagation());
 
@@ -135,7 +147,7 @@
     // many pages come back at the same moment: spread them
     setTimeout(async () => {
       try {
-        await htmx.ajax("GET", location.href, { target: "#live", select: "#live", swap: "outerHTML" });
+        await htmx.ajax("GET", location.href, { source: "#live", target: "#live", select: "#live", swap: "outerHTML" });
         const seen = Number(document.getElementById("live").dataset.seen);
         send({ seen });
         titled();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -125,6 +126,15 @@ def test_it_refuses_in_an_inline(
     assert not SymbolOverride.objects.exists()
 
 
+def test_it_says_at_the_top_what_was_refused_and_leads_there(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
+    """The page is long, and the field may be in an override far below."""
+    override = profile.symbols.create(instrument=btc, leverage=Decimal(1))
+    page = post(risk_page, url(profile), **{"symbols-0-id": override.pk, "symbols-0-leverage": "0"}).content.decode()
+    top, _, fields = page.partition('name="code"')
+    assert re.search(r'<a href="#id_symbols-0-leverage">[^<]*BTCUSDT: leverage must be at least 1, was 0\.</a>', top)
+    assert 'id="id_symbols-0-leverage"' in fields
+
+
 def test_it_deletes_an_override_with_a_reason_only(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
     override = profile.symbols.create(instrument=btc, leverage=Decimal(1))
     changes = {f"symbols-0-{name}": value for name, value in {"id": override.pk, "DELETE": "on"}.items()}
@@ -158,11 +168,11 @@ def test_it_shows_what_a_default_order_would_be(profile: RiskProfile, account: A
     engines = f"/admin/risk/riskprofile/{profile.pk}/engines/"
     assert "A default order now" not in sentences(risk_page.get(engines))
     SymbolState.objects.create(account=account, symbol="BTCUSDT", last=Decimal(60000))
-    assert "BTCUSDT 0.008 at 60000 = 480 USDT" in sentences(risk_page.get(engines))
+    assert "BTCUSDT 0.008 at 60,000 = 480 USDT" in sentences(risk_page.get(engines))
     post(risk_page, url(profile), margin_per_trade="250")
-    assert "BTCUSDT 0.004 at 60000 = 240 USDT" in sentences(risk_page.get(engines))
+    assert "BTCUSDT 0.004 at 60,000 = 240 USDT" in sentences(risk_page.get(engines))
     post(risk_page, url(profile), margin_per_trade="1")
-    assert "BTCUSDT none at 60000: below one lot" in sentences(risk_page.get(engines))
+    assert "BTCUSDT none at 60,000: below one lot" in sentences(risk_page.get(engines))
 
 
 def test_it_edits_limits(account: Account, profile: RiskProfile, risk_page: Client) -> None:

@@ -184,6 +184,18 @@ def test_it_gives_a_bot_one_button(calm: DeskRows, status: BotStatus, label: str
     assert strip.bot_button(seen.bots[0], seen.effective(seen.bots[0]))[0] == label
 
 
+def test_it_says_when_nothing_runs(calm: DeskRows) -> None:
+    BotState.objects.update(status=BotStatus.STOPPED)
+    assert strip.summary(look(calm)).endswith("; prices fresh; no bot runs")
+
+
+def test_it_lists_the_abnormal_first_and_counts_as_people_do(calm: DeskRows) -> None:
+    for n in (10, 2):
+        factories.bot(f"bot-{n}", f"S{n}USDT", calm.account)
+    halted("BOT", "mr-eth")
+    assert [bot.code for bot in page.fleet_sorted(look(calm))] == ["mr-eth", "bot-2", "bot-10", "chan-sol", "ema-btc", "ema-ltc"]
+
+
 def test_it_restricts_by_conditions_that_end_by_themselves(calm: DeskRows) -> None:
     SymbolState.objects.filter(symbol="BTCUSDT").update(breaker_tripped_at=calm.at)
     AccountState.objects.update(links_down={"PRICES": "no answer"})
@@ -220,7 +232,7 @@ def test_it_measures_limits_as_the_gate_does(calm: DeskRows) -> None:
     assert told == {
         "Daily loss": ("not set: denies every entry", True, False),
         "Drawdown": ("0.6 %, no limit", False, False),
-        "Positions": ("4 of 4", True, True),
+        "Positions and entries": ("4 of 4", True, True),
         "Gross exposure": ("48,120 of 52,109", True, False),
         "Net exposure": ("30,000 of 104,218", False, False),
         "Leverage": ("0.46× of 5×", False, False),

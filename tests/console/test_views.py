@@ -18,6 +18,7 @@ from tests.console import factories
 from tests.console.conftest import client_of
 from tests.console.factories import DeskRows
 from tradingdesk.console.urls import urlpatterns
+from tradingdesk.console.views.lists import SHOWN
 from tradingdesk.people.models import User
 
 HTMX = {"HX-Request": "true", "HX-Target": "drawer-body"}
@@ -409,6 +410,32 @@ def test_it_says_what_to_do_on_an_empty_desk(db: None) -> None:
 )
 def test_it_filters(desk: DeskRows, alice: User, query: str) -> None:
     assert client_of(alice).get(f"{reverse('console:signals')}?{query}").status_code == 200
+
+
+def test_it_says_that_a_list_goes_on(desk: DeskRows, alice: User) -> None:
+    def listed() -> str:
+        return client_of(alice).get(reverse("console:signals")).content.decode()
+
+    assert "a filter reaches the rest" not in listed()
+    for _ in range(SHOWN):
+        factories.signal(desk.account, "ema-btc", "BTCUSDT")
+    html = listed()
+    assert html.count('<tr id="signal-') == SHOWN
+    assert "The newest 200; a filter reaches the rest." in html
+
+
+def test_it_hides_no_trouble(desk: DeskRows, alice: User) -> None:
+    """Three in the line, the rest one click away, and that without JavaScript."""
+    for n in range(6):
+        factories.alarm(desk.account, f"Trouble {n}", 1)
+    html = client_of(alice).get(reverse("console:desk")).content.decode()
+    first, _, rest = html.partition("<summary>and 3 more</summary>")
+    told = [
+        re.findall(r"Paper Crypto: trouble \d", part)
+        for part in (first.partition('id="answer"')[2], rest.partition("</details>")[0])
+    ]
+    assert [len(found) for found in told] == [3, 3]
+    assert len({*told[0], *told[1]}) == 6
 
 
 def test_it_refuses_null_characters(desk: DeskRows, alice: User) -> None:

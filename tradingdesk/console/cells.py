@@ -15,7 +15,7 @@ from execution.core.messages import SignalKind
 from execution.core.orders import OrdStatus, Purpose
 from execution.models import Bot, Bracket, Order, Position, Signal, SymbolState
 from execution.selectors import Overview, is_resting, is_stuck
-from risk.core.units import ZERO, OrdType
+from risk.core.units import ZERO, OrdType, worth
 from tradingdesk.console import strip
 from tradingdesk.console.access import Rights
 from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, signed, span, words
@@ -425,6 +425,10 @@ def bracket_acts(row: Bracket, context: Context) -> Html:
 # --- positions ---------------------------------------------------------------------------------------------------------
 
 
+def position_symbol(row: Position, context: Context) -> Html:
+    return format_html("<strong>{}</strong>", row.symbol)
+
+
 def position_qty(row: Position, context: Context) -> Html:
     return _qty(row.qty, row.symbol, context.look, is_signed=True)
 
@@ -437,9 +441,10 @@ def position_avg(row: Position, context: Context) -> Html:
 def position_mark(row: Position, context: Context) -> Html:
     if row.mark is None:
         return mark_safe('<span class="warn">none</span>')
-    css = "stale" if row.marked_at and context.look.at - row.marked_at > 2 * strip.PRICE_AGE else ""
-    mark = _price(row.mark, row.symbol, context.look)
-    return format_html('<span class="{}">{}</span> <small>{}</small>', css, mark, age(row.marked_at, context.look.at))
+    mark, aged = _price(row.mark, row.symbol, context.look), age(row.marked_at, context.look.at)
+    if row.marked_at and context.look.at - row.marked_at > 2 * strip.PRICE_AGE:
+        return format_html('<span class="stale">{} <small>stale {}</small></span>', mark, aged)
+    return format_html("{} <small>{}</small>", mark, aged)
 
 
 def position_unrealised(row: Position, context: Context) -> Html:
@@ -453,16 +458,18 @@ def position_realised(row: Position, context: Context) -> Html:
 def position_protection(row: Position, context: Context) -> Html:
     """ "armed  stop 60,100 · 0.42/0.42 · −2.1 %" in a chip and a small line."""
     found = context.look.protection_of(row)
+    covered = f"{_qty(found.covered_qty, row.symbol, context.look)}/{_qty(found.qty, row.symbol, context.look)}"
     if not found.is_full:
         is_chosen = found.bracket is not None and found.bracket.is_stop_waived
-        label = "no stop, by choice" if is_chosen else "no stop" if not found.covered_qty else "part of a stop"
-        return chip(label, "bad")
+        if found.covered_qty and not is_chosen:
+            return format_html("{} <small>{}</small>", chip("part of a stop", "bad"), covered)
+        return chip("no stop, by choice" if is_chosen else "no stop", "bad")
     stop_px = found.stop.stop_px if found.stop else None
     told = _price(stop_px, row.symbol, context.look)
     distance = _distance(row, stop_px, context) if stop_px is not None else ""
     css = "" if found.target is not None else "warn" if found.bracket and found.bracket.target_px is not None else ""
-    covered = f"{_qty(found.covered_qty, row.symbol, context.look)}/{_qty(found.qty, row.symbol, context.look)}"
-    return format_html("{} <small>{} · {} · {}</small>", chip(found.name, css), told, covered, distance)
+    small = '{} <small>{} <span class="rare">· {} </span>· {}</small>'
+    return format_html(small, chip(found.name, css), told, covered, distance)
 
 
 def position_since(row: Position, context: Context) -> Html:
@@ -477,10 +484,9 @@ def position_acts(row: Position, context: Context) -> Html:
 
 
 def notional(position: Position) -> Decimal:
-    """|quantity| × mark (or average) × contract value."""
+    """|quantity| × contract value × mark (or average), ÷ the price where the contract is inverse."""
     price: Decimal = position.mark if position.mark is not None else position.avg_px or ZERO
-    worth: Decimal = abs(position.qty) * price * position.contract_value
-    return worth
+    return abs(position.qty * worth(price, is_inverse=position.is_inverse)) * position.contract_value if price else ZERO
 
 
 def breaker_button(state: SymbolState, context: Context) -> Html:

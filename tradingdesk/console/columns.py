@@ -20,7 +20,10 @@ Cell = Callable[[Any, Context], SafeString | str]
 
 
 class Column(NamedTuple):
-    """One column. `css` classes: "num" right-aligned figures, "minor" hidden on narrow screens, "act" buttons."""
+    """One column. `css` classes: "num" right-aligned figures, "rare" for wide screens only, "minor" for all but narrow ones, "act" buttons.
+
+    On a phone a row is a card: "first" and "name" cells make its first line, one that "grows" takes the room that is left.
+    """
 
     name: str
     title: str
@@ -67,14 +70,14 @@ FLEET = Table(
     "bot",
     (
         Column("bot", "Bot", cells.bot_name, "name"),
-        Column("state", "State", cells.bot_state),
+        Column("state", "State", cells.bot_state, "first"),
         Column("symbol", "Symbol", cells.bot_symbols),
         Column("position", "Position", cells.bot_position, "num"),
         Column("protection", "Protection", cells.bot_protection),
         Column("unrealised", "Unrealised", cells.bot_unrealised, "num"),
         Column("day", "Session PnL", cells.bot_session, "num"),
-        Column("price", "Price", cells.bot_price_age, "num minor"),
-        Column("working", "Working", cells.bot_working, "num minor"),
+        Column("price", "Price", cells.bot_price_age, "num rare"),
+        Column("working", "Working", cells.bot_working, "num rare"),
         Column("placed", "Placed", cells.bot_placed, "num minor"),
         Column("denied", "Denied", cells.bot_denied, "num minor"),
         Column("signal", "Last signal", cells.bot_last_signal, "num minor"),
@@ -88,11 +91,11 @@ SIGNALS = Table(
     "signal",
     (
         Column("at", "UTC", cells.signal_at, "time"),
-        Column("bot", "Bot", cells.bot_link),
-        Column("symbol", "Symbol", cells.symbol),
-        Column("side", "Side", cells.signal_side),
+        Column("bot", "Bot", cells.bot_link, "first grows"),
+        Column("symbol", "Symbol", cells.symbol, "first"),
+        Column("side", "Side", cells.signal_side, "first"),
         Column("size", "Size", cells.signal_size, "num"),
-        Column("verdict", "Verdict", cells.signal_verdict),
+        Column("verdict", "Verdict", cells.signal_verdict, "first"),
         Column("why", "Why", cells.signal_why, "why"),
     ),
     key=_pk,
@@ -103,16 +106,16 @@ ORDERS = Table(
     "order",
     (
         Column("at", "UTC", cells.order_at, "time"),
-        Column("bot", "Bot", cells.bot_link),
-        Column("symbol", "Symbol", cells.symbol),
-        Column("side", "Side", cells.side),
+        Column("bot", "Bot", cells.bot_link, "first grows"),
+        Column("symbol", "Symbol", cells.symbol, "first"),
+        Column("side", "Side", cells.side, "first"),
         Column("purpose", "For", cells.order_purpose),
         Column("type", "Type", cells.order_type),
         Column("qty", "Quantity", cells.order_qty, "num"),
         Column("filled", "Filled", cells.order_filled, "num"),
         Column("price", "Price", cells.order_price, "num"),
         Column("avg", "Average", cells.order_avg, "num minor"),
-        Column("status", "Status", cells.order_status),
+        Column("status", "Status", cells.order_status, "first"),
         Column("age", "Age", cells.order_age, "num"),
         Column("act", "", cells.order_acts, "act"),
     ),
@@ -124,11 +127,11 @@ BRACKETS = Table(
     "bracket",
     (
         Column("at", "UTC", cells.bracket_at, "time minor"),
-        Column("bot", "Bot", cells.bot_link),
-        Column("symbol", "Symbol", cells.symbol),
-        Column("side", "Entry", cells.side),
+        Column("bot", "Bot", cells.bot_link, "first grows"),
+        Column("symbol", "Symbol", cells.symbol, "first"),
+        Column("side", "Entry", cells.side, "first"),
         Column("open", "Open", cells.bracket_open, "num"),
-        Column("state", "State", cells.bracket_state),
+        Column("state", "State", cells.bracket_state, "first"),
         Column("stop", "Stop", cells.bracket_stop, "num"),
         Column("target", "Target", cells.bracket_target, "num"),
         Column("covered", "Covered", cells.bracket_covered, "num"),
@@ -141,16 +144,16 @@ BRACKETS = Table(
 POSITIONS = Table(
     "position",
     (
-        Column("symbol", "Symbol", cells.symbol, "name"),
-        Column("account", "Account", cells.account_name, "minor"),
-        Column("bot", "Owner", cells.bot_link),
+        Column("symbol", "Symbol", cells.position_symbol, "name"),
+        Column("account", "Account", cells.account_name, "rare"),
+        Column("bot", "Owner", cells.bot_link, "first"),
         Column("qty", "Quantity", cells.position_qty, "num"),
         Column("avg", "Average", cells.position_avg, "num"),
         Column("mark", "Mark", cells.position_mark, "num"),
         Column("unrealised", "Unrealised", cells.position_unrealised, "num"),
         Column("realised", "Realised", cells.position_realised, "num minor"),
         Column("protection", "Protection", cells.position_protection),
-        Column("since", "Open for", cells.position_since, "num minor"),
+        Column("since", "Open for", cells.position_since, "num rare"),
         Column("act", "", cells.position_acts, "act"),
     ),
     key=_pk,

@@ -149,8 +149,9 @@ def settings_told(bot: Bot, instrument: Instrument, user: User) -> list[Setting]
     """Every setting in force for a bot and symbol, with the level that set it."""
     found = settings_effective(bot.profile, bot.account.limits, instrument)
     return [
-        Setting(name, _value(getattr(found.values, name)), found.levels[name], level_href(found.levels[name], bot, user))
+        Setting(name, _value(value), "" if value is None else found.levels[name], level_href(found.levels[name], bot, user))
         for name in RiskSettings.__struct_fields__
+        for value in [getattr(found.values, name)]
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import uuid
 from collections import defaultdict
@@ -42,6 +43,7 @@ STRIP_PIECES: Final = {
     "answer-title": "console/strip.html#answer-title",
     "kill-counts": "console/strip.html#kill-counts",
 }
+_DIGITS: Final = re.compile(r"(\d+)")
 #: pieces of the Desk page
 DESK_PIECES: Final = {
     "answer": "console/desk.html#answer",
@@ -125,8 +127,12 @@ def open_pnl(look: Overview, account_id: int) -> Decimal:
 
 
 def fleet_sorted(look: Overview) -> list[Any]:
-    """Bots, the abnormal ones on top."""
-    return sorted(look.bots, key=lambda bot: (look.effective(bot).is_normal, bot.code))
+    """Bots, the abnormal ones on top; bot-2 before bot-10."""
+    return sorted(look.bots, key=lambda bot: (look.effective(bot).is_normal, _numbered(bot.code)))
+
+
+def _numbered(code: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(code)]
 
 
 def fleet_told(look: Overview) -> str:

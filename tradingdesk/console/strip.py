@@ -224,7 +224,7 @@ def troubles(look: Overview) -> list[Trouble]:
     told = {(alarm.account_id, alarm.symbol) for alarm in look.alarms if alarm.priority == 1 and alarm.symbol}
     found = [_naked(look, p) for p in look.naked if (p.account_id, p.symbol) not in told]
     found += list(_halted(look))
-    found += [_alarm(alarm) for alarm in look.alarms]
+    found += [_alarm(look, alarm) for alarm in look.alarms]
     found += list(_engines_lost(look))
     if not any(t.text.startswith("No engine") for t in found):
         found += list(_prices_late(look))
@@ -257,9 +257,9 @@ def _halted(look: Overview) -> Iterator[Trouble]:
             yield Trouble(2, text, "Clear…", reverse("console:halt-clear", args=[halt.halt_id]), True)
 
 
-def _alarm(alarm: Alarm) -> Trouble:
-    where = alarm.symbol or alarm.bot
-    text = f"{where}: {alarm.title[0].lower()}{alarm.title[1:]}" if where else alarm.title
+def _alarm(look: Overview, alarm: Alarm) -> Trouble:
+    where = alarm.symbol or alarm.bot or look.accounts_by_id[alarm.account_id].name
+    text = f"{where}: {alarm.title[0].lower()}{alarm.title[1:]}"
     return Trouble(alarm.priority, text, "Show", f"{reverse('console:desk')}#alarm-{alarm.pk}")
 
 
@@ -317,7 +317,7 @@ def _meters_high(look: Overview) -> Iterator[Trouble]:
 
 
 def summary(look: Overview) -> str:
-    """The calm half of the answer: positions and their stops, prices, the venue's agreement."""
+    """The calm half of the answer: positions and their stops, prices, whether anything runs at all."""
     count = len(look.positions)
     covered = count - len(look.naked)
     if not count:
@@ -328,7 +328,8 @@ def summary(look: Overview) -> str:
         positions = f"{covered} of {count} positions with a stop at the venue"
     worst = price_worst(look)
     fresh = "prices fresh" if worst and worst[1] and look.at - worst[1] <= PRICE_AGE else ""
-    return "; ".join(part for part in (positions, fresh) if part)
+    idle = "" if any(look.effective(bot).name == "ACTIVE" for bot in look.bots) else "no bot runs"
+    return "; ".join(part for part in (positions, fresh, idle) if part)
 
 
 def title(look: Overview, found: list[Trouble]) -> str:

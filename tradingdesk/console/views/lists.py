@@ -40,6 +40,7 @@ def _choices(look: Overview) -> dict[str, Any]:
 
 def _list(request: HttpRequest, table: Table, filters: dict[str, str], rows: Any, look: Overview, **extra: Any) -> HttpResponse:
     rights = access.rights_of(access.user_of(request))
+    found = list(rows[: SHOWN + 1])
     return page(
         request,
         "console/list.html",
@@ -47,7 +48,9 @@ def _list(request: HttpRequest, table: Table, filters: dict[str, str], rows: Any
         topic=topic_of(table, filters),
         table=table,
         heads=heads(table),
-        rows=rows_html(table, rows[:SHOWN], look, rights),
+        rows=rows_html(table, found[:SHOWN], look, rights),
+        most=SHOWN,
+        has_more=len(found) > SHOWN,
         filters=filters,
         **_choices(look),
         **extra,
