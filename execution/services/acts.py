@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -33,6 +33,7 @@ VALID_FOR: Final = {
 }
 _WIDE: Final = {ScopeKind.FIRM, ScopeKind.INSTRUMENT}
 _TEXT_MAX: Final = 300
+_LOCK: Final = 7_243_002
 
 
 class ActRefused(Exception):
@@ -152,6 +153,7 @@ def _made(ask: Ask) -> Act | None:
 
 
 def _make(ask: Ask, write: Callable[[Act], None]) -> Act:
+    _serialise()
     act = Act.objects.create(
         kind=ask.kind,
         scope=ask.scope.kind,
@@ -177,6 +179,16 @@ def _make(ask: Ask, write: Callable[[Act], None]) -> Act:
         origin=ask.origin,
     )
     return act
+
+
+def _serialise() -> None:
+    """One act after another, so that the second of two kills finds the first one's halt and joins it.
+
+    SQLite's IMMEDIATE transaction already is alone; PostgreSQL waits here until the other commits.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _told(ask: Ask, act: Act) -> dict[str, Any]:

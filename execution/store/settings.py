@@ -59,7 +59,7 @@ def settings_version_ensure(account: Account, *, by: str, reason: str = "") -> S
     reads what the first wrote.
     """
     with transaction.atomic():
-        Account.objects.select_for_update().get(pk=account.pk)
+        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
         current = desk_settings_from_rows(account)
         newest = SettingsVersion.objects.filter(account=account.code).order_by("-version").first()
         if newest is not None and newest.digest == current.digest:

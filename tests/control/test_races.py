@@ -9,16 +9,19 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from execution import services
 from execution.core.messages import KillChoice
-from execution.models import Account, Act, Bot, Command
+from execution.models import Account, AccountState, Act, Bot, Command, Lease
+from execution.store import journal
+from execution.store.settings import settings_version_ensure
 from risk import audit
 from risk import services as risk_services
 from risk.core.units import Scope, ScopeKind
 from risk.models import AuditEntry, Halt, RiskProfile, SettingsVersion
 from tests.control.conftest import account_row, bot_row, instrument_row
+from tests.store.values import entry, part
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.db]
 THREADS = 4
@@ -52,6 +55,57 @@ def test_it_makes_one_act_of_one_key(desk: Bot) -> None:
     )
     assert len(set(acts)) == 1
     assert (Act.objects.count(), Command.objects.count(), Halt.objects.count(), AuditEntry.objects.count()) == (1, 1, 1, 1)
+
+
+def kill(number: int) -> Act:
+    return services.kill(
+        scope=Scope(ScopeKind.FIRM), choice=KillChoice.CANCEL, by=f"person-{number}", idempotency_key=f"kill-{number}"
+    )
+
+
+def test_it_joins_kills_that_come_together(desk: Bot) -> None:
+    acts = at_once(kill)
+    halt = Halt.objects.get()
+    assert {act.halt_id for act in acts} == {halt.halt_id}
+    assert {command.body["halt_id"] for command in Command.objects.all()} == {halt.halt_id}
+    assert (Act.objects.count(), Command.objects.count()) == (THREADS, THREADS)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+def test_it_joins_a_kill_that_is_not_committed_yet(desk: Bot) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            first = kill(1)
+            second = pool.submit(closing, lambda: kill(2))
+            while not _somebody_waits():
+                pass
+        joined = second.result(timeout=10)
+    assert joined.halt_id == first.halt_id == Halt.objects.get().halt_id
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time")
+def test_it_keeps_the_journal_running_while_settings_are_saved(desk: Bot) -> None:
+    Lease.objects.create(account=desk.account, engine="one", token=1)
+    AccountState.objects.create(account=desk.account)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        settings_version_ensure(desk.account, by="bob")
+        assert pool.submit(closing, lambda: journal.append([part(desk.account.pk, entry(1))])).result(timeout=10) == set()
+
+
+def closing(work: Callable[[], Any]) -> Any:
+    """Work of another thread, with a connection of its own that gives up waiting."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '8s'")
+        return work()
+    finally:
+        connection.close()
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_it_lets_one_of_many_edits_win(desk: Bot) -> None:
