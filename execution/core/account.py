@@ -5,7 +5,7 @@ Rules of this file.
 2. A day begins at midnight UTC, at its timer or before the first event after it is counted: its baseline is the equity that stood
    at midnight, so what the event brings, a late fill or a first mark after a night, belongs to the new day.
 3. Daily loss and drawdown trip at the limit and latch a REDUCE_ONLY halt on the account: brains may still reduce, nothing adds.
-   A person clears it, and that re-sets the baseline it tripped on; the answer says so.
+   A person clears it, and says whether the baseline it tripped on starts anew (as a rule) or is kept; the answer says which.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
 DAY: Final = "day"
+#: a loss's latch → the field of its baseline, and what people call the loss
+_BASELINES: Final = {
+    HaltCause.DAILY_LOSS: ("day_start_equity", "The day's loss"),
+    HaltCause.DRAWDOWN: ("peak_equity", "The drawdown"),
+}
 
 
 def settings_changed(turn: Turn, event: SettingsChanged) -> None:
@@ -157,17 +162,20 @@ def _latch_loss(turn: Turn, cause: HaltCause, base: Decimal, pct: Decimal | None
     )
 
 
-def rebase(turn: Turn, halt: Halt) -> str:
-    """Start the baseline of a cleared latch anew; returns the sentence that says so, empty for other causes."""
+def rebase(turn: Turn, halt: Halt, *, keeps_baseline: bool) -> str:
+    """Start the baseline of a cleared latch anew, or keep it; returns the sentence that says so, empty for other causes.
+
+    A baseline that is kept is judged at once: where the limit is still reached, the account halts again.
+    """
     account = turn.state.account
     if halt.cause is HaltCause.REPEATED_EXECUTION:
         return throttles.cleared(turn, halt.scope.key)
-    if halt.cause is HaltCause.DAILY_LOSS:
-        account.day_start_equity = account.equity
-        turn.touch_account()
-        return f" The day's loss counts from {number(account.equity)} now."
-    if halt.cause is HaltCause.DRAWDOWN:
-        account.peak_equity = account.equity
-        turn.touch_account()
-        return f" The drawdown counts from {number(account.equity)} now."
-    return ""
+    if halt.cause not in _BASELINES:
+        return ""
+    field, what = _BASELINES[halt.cause]
+    if keeps_baseline:
+        turn.is_money_moved = True
+        return f" {what} still counts from {number(getattr(account, field))}."
+    setattr(account, field, account.equity)
+    turn.touch_account()
+    return f" {what} counts from {number(account.equity)} now."

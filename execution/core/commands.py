@@ -220,7 +220,7 @@ def _clear(turn: Turn, spec: CommandSpec) -> str:
     baselines = ""
     for halt in found:
         clear(turn, halt)
-        baselines += rebase(turn, halt)
+        baselines += rebase(turn, halt, keeps_baseline=spec.keeps_baseline)
     if all(halt.cause is HaltCause.PAUSE for halt in found):
         return f"Cleared at {found[0].scope}.{_still(turn)}"
     paused = pause_what_ran(turn, found[0].scope, by=spec.by, reason="cleared: start it to trade again")

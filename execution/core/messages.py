@@ -244,6 +244,8 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     mode: HaltMode | None = None
     choice: KillChoice = KillChoice.CANCEL
     stop_mode: StopMode = StopMode.NOW
+    #: a loss's latch is cleared without starting its baseline anew
+    keeps_baseline: bool = False
     asked_at: datetime
     valid_until: datetime | None = None
     leg: Leg | None = None

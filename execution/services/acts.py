@@ -52,6 +52,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     choice: KillChoice | None = None
     mode: HaltMode | None = None
     stop_mode: StopMode = StopMode.NOW
+    keeps_baseline: bool = False
     seen: str = ""
     origin: str = ""
 
@@ -92,6 +93,7 @@ def command_add(act: Act, ask: Ask, accounts: Iterable[Account], *, halt_id: str
             mode=ask.mode,
             choice=ask.choice or KillChoice.CANCEL,
             stop_mode=ask.stop_mode,
+            keeps_baseline=ask.keeps_baseline,
             asked_at=act.at,
             valid_until=act.at + valid_for if valid_for else None,
         )

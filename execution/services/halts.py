@@ -119,10 +119,12 @@ def halt_clear(
     idempotency_key: str,
     at: datetime,
     may_clear_latches: bool,
+    keeps_baseline: bool = False,
     origin: str = "",
 ) -> Act:
     """End a halt. `phrase` is what the person typed, `at` is now, `may_clear_latches` is true for risk.
 
+    A cleared loss counts from the equity of now on, or with `keeps_baseline` from where it did, which may halt again at once.
     Raises ActRefused with the rule that is not met. A pause is ended by `resume`, with neither phrase nor hold.
     """
     scope = halt_scope(halt)
@@ -135,6 +137,7 @@ def halt_clear(
         reason=reason,
         idempotency_key=idempotency_key,
         target=halt.halt_id,
+        keeps_baseline=keeps_baseline,
         origin=origin,
     )
 

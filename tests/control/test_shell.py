@@ -156,6 +156,20 @@ def test_it_clears_a_latch_by_the_same_rules(bot: Bot, engine: Callable[[Answer]
     assert Halt.objects.get(cause="KILL").cleared_at is not None
 
 
+@pytest.mark.parametrize(("options", "is_kept"), [({"keep_baseline": True}, True), ({}, False)])
+def test_it_keeps_a_baseline_where_told_so(
+    options: dict[str, Any], is_kept: bool, bot: Bot, engine: Callable[[Answer], None]
+) -> None:
+    engine_takes(bot.account)
+    at = timezone.now() - timedelta(minutes=5)
+    code = bot.account.code
+    Halt.objects.create(halt_id="l1", scope="ACCOUNT", scope_key=code, mode="REDUCE_ONLY", cause="DAILY_LOSS", by="the desk", at=at)
+    engine(answered("DONE"))
+    run("resume", "--account", code, reason="looked", phrase=f"clear account {code}", **options)
+    command = Command.objects.get(body__kind="CLEAR")
+    assert command.body["keeps_baseline"] is is_kept
+
+
 def test_status_shows_what_matters(bot: Bot, eth: Instrument) -> None:
     now = timezone.now()
     told = {"account": bot.account, "bot": "ema-btc", "symbol": "BTCUSDT", "created_at": now, "updated_at": now}

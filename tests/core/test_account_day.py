@@ -105,6 +105,20 @@ def test_it_keeps_a_drawdown_through_midnight_whatever_was_chosen() -> None:
     assert causes(bench) == [HaltCause.DRAWDOWN]
 
 
+@pytest.mark.parametrize(("field", "what"), [("daily_loss_pct", "The day's loss"), ("drawdown_pct", "The drawdown")])
+@pytest.mark.parametrize("is_limit_raised", [True, False])
+def test_it_keeps_the_baseline_where_a_person_says_so(field: str, what: str, is_limit_raised: bool) -> None:
+    bench = holding(**{field: D(1)})
+    bench.mark(BTC, "90")
+    (halt,) = bench.desk.state.halts.values()
+    if is_limit_raised:
+        edit(bench, **{field: D(2)})
+    answer = bench.command(CommandKind.CLEAR, halt.scope, halt_id=halt.halt_id, keeps_baseline=True)
+    assert f"{what} still counts from 100,000." in answer.text
+    losses = [h for h in bench.desk.state.halts.values() if h.cause is halt.cause]
+    assert [h.halt_id != halt.halt_id for h in losses] == ([] if is_limit_raised else [True])
+
+
 @pytest.mark.parametrize("field", ["daily_loss_pct", "drawdown_pct"])
 def test_it_starts_a_new_baseline_when_a_person_clears(field: str) -> None:
     bench = holding(**{field: D(1)})

@@ -23,6 +23,10 @@ class Command(ActCommand):
         super().add_arguments(parser)
         parser.add_argument("--phrase", default="", help='what clearing a latch asks you to type, such as "clear firm"')
 
+        parser.add_argument(
+            "--keep-baseline", action="store_true", help="a cleared daily loss or drawdown goes on counting from where it did"
+        )
+
     def make(self, scope: Scope, signed: dict[str, str], options: dict[str, Any]) -> Sequence[Act]:
         """Latches first: clearing one leaves its bots paused, and a second call resumes them."""
         standing = Halt.objects.filter(scope=scope.kind, scope_key=scope.key, cleared_at=None)
@@ -35,6 +39,7 @@ class Command(ActCommand):
                 phrase=options["phrase"],
                 at=timezone.now(),
                 may_clear_latches=True,
+                keeps_baseline=options["keep_baseline"],
                 idempotency_key=new_key(),
                 **signed,
             )
