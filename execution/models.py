@@ -287,6 +287,7 @@ class Position(models.Model):
     qty = DecimalText(default=0)
     avg_px = DecimalText(null=True)
     contract_value = DecimalText(default=1)
+    is_inverse = models.BooleanField(default=False)
     realised = DecimalText(default=0)
     fees = DecimalText(default=0)
     unrealised = DecimalText(default=0)

@@ -29,6 +29,7 @@ class Instrument(models.Model):
     lot_size = DecimalText()
     min_notional = DecimalText(default=0)
     contract_value = DecimalText(default=1)
+    is_inverse = models.BooleanField(default=False)
     currency = models.CharField(max_length=8, default="USDT")
     base_currency = models.CharField(max_length=8, blank=True, default="")
     order_qty_min = DecimalText(default=0)

@@ -11,7 +11,7 @@ Rules of this file.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -91,8 +91,8 @@ def _is_flat(turn: Turn, symbol: str) -> bool:
     return not turn.qty(symbol) and not turn.index.orders.get(symbol)
 
 
-def _terms(spec: Instrument) -> dict[str, Decimal]:
-    return {"tick_size": spec.tick_size, "lot_size": spec.lot_size, "contract_value": spec.contract_value}
+def _terms(spec: Instrument) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in ("tick_size", "lot_size", "contract_value", "is_inverse")}
 
 
 def marked(turn: Turn, event: Marked) -> None:

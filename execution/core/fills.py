@@ -102,7 +102,7 @@ def _claim(turn: Turn, position: PositionState, order: OrderState) -> None:
     position.bot = order.bot
     instrument = turn.instrument(order.symbol)
     if instrument is not None:
-        position.contract_value = instrument.contract_value
+        position.contract_value, position.is_inverse = instrument.contract_value, instrument.is_inverse
 
 
 def charge(turn: Turn, order: OrderState, position: PositionState, fill: FillState, *, sign: int = 1) -> Decimal:

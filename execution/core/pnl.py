@@ -62,7 +62,8 @@ def _apply(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at
         if closed == abs(held):
             position.opened_at = at
             position.entries = 0
-        position.cost += opened * px if side is _BUY else -opened * px
+        added = (opened * position.worth(px)).quantize(_EXACT) if position.is_inverse else opened * px
+        position.cost += added if side is _BUY else -added
     position.qty = held + signed
     if not position.qty:
         position.cost = ZERO
@@ -75,7 +76,7 @@ def _close(position: PositionState, part: Decimal, px: Decimal) -> Decimal:
     """Take a signed part of the position out at its average cost; returns what that earned."""
     is_all = part == position.qty
     share = position.cost if is_all else (position.cost / position.qty * part).quantize(_EXACT)
-    realised = (part * px - share) * position.contract_value
+    realised = (part * position.worth(px) - share) * position.contract_value
     position.cost -= share
     position.realised += realised
     return realised

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import msgspec
 
-from risk.core.units import ONE, ZERO, Side
+from risk.core.units import ONE, ZERO, Side, worth
 
 
 class PositionState(msgspec.Struct, kw_only=True):
-    """One symbol of the account. `qty` is signed; `cost` is Σ signed qty × price of the open part (without contract_value)."""
+    """One symbol of the account. `qty` is signed; `cost` is Σ signed qty × worth(price) of the open part, without contract_value."""
 
     symbol: str
     bot: str
@@ -27,21 +27,29 @@ class PositionState(msgspec.Struct, kw_only=True):
     updated_at: datetime | None = None
     #: entry orders that built the open part
     entries: int = 0
+    is_inverse: bool = False
 
     @property
     def avg_px(self) -> Decimal | None:
-        return self.cost / self.qty if self.qty else None
+        """The price at which the open part would have cost what it did; harmonic for an inverse contract."""
+        if not self.qty:
+            return None
+        return -self.qty / self.cost if self.is_inverse else self.cost / self.qty
+
+    def worth(self, px: Decimal) -> Decimal:
+        """What a long of one unit counts at a price, before contract_value."""
+        return worth(px, is_inverse=self.is_inverse)
 
     @property
     def unrealised(self) -> Decimal:
         if not self.qty or self.mark is None:
             return ZERO
-        return (self.qty * self.mark - self.cost) * self.contract_value
+        return (self.qty * self.worth(self.mark) - self.cost) * self.contract_value
 
     @property
     def value(self) -> Decimal:
         """What it is worth at its mark; at its cost while it has none."""
-        return (self.cost if self.mark is None else self.qty * self.mark) * self.contract_value
+        return (self.cost if self.mark is None else self.qty * self.worth(self.mark)) * self.contract_value
 
     @property
     def closing_side(self) -> Side:

@@ -172,7 +172,7 @@ class Index:
         exposure.leverage = leverage if leverage is not None and leverage.is_finite() and leverage > 0 else ONE
         if position is not None:
             exposure.qty, exposure.mark, exposure.marked_at = position.qty, position.mark, position.marked_at
-            exposure.contract_value = position.contract_value
+            exposure.contract_value, exposure.is_inverse = position.contract_value, position.is_inverse
         return exposure
 
 

@@ -64,7 +64,7 @@ def _bracket(b: BracketState) -> Row:
 
 def _position(p: PositionState) -> Row:
     return (
-        *(p.symbol, p.bot, p.qty, p.avg_px, p.contract_value, p.realised, p.fees, p.unrealised, p.mark, p.marked_at),
+        *(p.symbol, p.bot, p.qty, p.avg_px, p.contract_value, p.is_inverse, p.realised, p.fees, p.unrealised, p.mark, p.marked_at),
         *(p.opened_at, p.updated_at or p.opened_at or p.marked_at, bool(p.qty)),
     )
 
@@ -128,7 +128,7 @@ PROJECTED: Final[dict[str, Projected]] = {
         Table(
             models.Position,
             key=("account_id", "symbol"),
-            columns=_columns("bot qty avg_px contract_value realised fees unrealised mark marked_at opened_at updated_at is_open"),
+            columns=_columns("bot qty avg_px contract_value is_inverse realised fees unrealised mark marked_at opened_at updated_at is_open"),
         ),
         _position,
     ),

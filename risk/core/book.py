@@ -77,6 +77,7 @@ class Exposure(msgspec.Struct):
     buys: Decimal = ZERO
     sells: Decimal = ZERO
     leverage: Decimal = ONE
+    is_inverse: bool = False
 
 
 class AccountBook(msgspec.Struct, kw_only=True):

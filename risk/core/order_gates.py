@@ -187,7 +187,7 @@ def min_notional(trial: Trial) -> Check | None:
         trial.passed("Minimum notional", trial.notional, spec.min_notional, INSTRUMENT_LEVEL)
         return None
     texts = pair(trial.notional, spec.min_notional)
-    least = multiple_above(spec.min_notional / (trial.entry_px * spec.contract_value), spec.lot_size)
+    least = multiple_above(spec.min_notional / spec.unit_value(trial.entry_px), spec.lot_size)
     detail = f"The order is worth {texts[0]}; the instrument's minimum is {texts[1]}. From {exact(least)} up would pass."
     level = INSTRUMENT_LEVEL
     return trial.denied(
@@ -238,7 +238,7 @@ def _share_sentence(trial: Trial, notional: Decimal, limit: Decimal) -> str:
 
 
 def _worth_up_to(trial: Trial, limit: Decimal) -> str:
-    return _up_to(trial, limit / (trial.entry_px * trial.instrument.contract_value))
+    return _up_to(trial, limit / trial.instrument.unit_value(trial.entry_px))
 
 
 def _up_to(trial: Trial, qty: Decimal) -> str:
@@ -281,7 +281,7 @@ def _trade_risk(trial: Trial) -> Check | None:
 
 def _unit_loss(trial: Trial) -> Decimal:
     stop = trial.proposal.stop_loss
-    return ZERO if stop is None else abs(trial.entry_px - stop) * trial.instrument.contract_value
+    return ZERO if stop is None else trial.instrument.unit_loss(trial.entry_px, stop)
 
 
 def _trade_risk_sentence(trial: Trial, loss: Decimal, limit: Decimal) -> str:

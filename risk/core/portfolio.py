@@ -181,7 +181,7 @@ def _reservation(trial: Trial) -> Check | None:
         reference=trial.quote.ask if trial.is_buy else trial.quote.bid,
         collar_pct=collar,
     )
-    trial.reserve_px = px * trial.instrument.contract_value
+    trial.reserve_px = trial.instrument.unit_value(px)
     return None
 
 

@@ -57,7 +57,7 @@ def order_qty(
         pct = hint.value if hint.value.is_nan() or hint.value else settings.risk_pct
         risk = pct * PERCENT if pct is not None and is_positive(pct) else ZERO
         return fixed_risk_qty(equity=equity, risk=risk, entry=price, stop_loss=stop_loss, instrument=instrument, hard_limit=qty_max)
-    budget, unit_cost = _budget(hint, settings, equity), price * instrument.contract_value
+    budget, unit_cost = _budget(hint, settings, equity), instrument.unit_value(price)
     if not (is_positive(budget) and is_positive(unit_cost)):
         return ZERO
     return _whole(budget, unit_cost, cap=min(qty_max, instrument.order_qty_max), step=instrument.lot_size)
@@ -90,7 +90,7 @@ def fixed_risk_qty(
     if units < 1 or hard_limit.is_nan() or not all(map(is_positive, (equity, risk, entry, stop_loss, exchange_rate))):
         return ZERO
     budget = equity * risk * (ONE - 2 * commission_rate) if commission_rate.is_finite() else ZERO
-    loss = abs(entry - (stop_loss or ZERO)) * instrument.contract_value
+    loss = instrument.unit_loss(entry, stop_loss) if stop_loss else ZERO
     if not (is_positive(budget) and is_positive(loss)):
         return ZERO
     step = unit_batch_size if is_positive(unit_batch_size) else instrument.lot_size

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from risk.core.book import Exposure
-from risk.core.units import ZERO
+from risk.core.units import ZERO, worth
 
 
 class Stake(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +55,7 @@ def stake_of(exposures: Iterable[Exposure], *, bot: str = "") -> Stake:
                 continue
             if oldest_at is None or marked_at < oldest_at:
                 oldest_at = marked_at
-            value = exposure.qty * mark * exposure.contract_value
+            value = exposure.qty * abs(worth(mark, is_inverse=exposure.is_inverse)) * exposure.contract_value
             open_value += abs(value)
             up += value
             down += value

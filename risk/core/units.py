@@ -143,8 +143,16 @@ def multiple_above(value: Decimal, step: Decimal) -> Decimal:
     return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
 
 
+def worth(price: Decimal, *, is_inverse: bool) -> Decimal:
+    """What a long of one unit counts at `price`, before contract_value: the price, or minus its inverse. More is always better."""
+    return -ONE / price if is_inverse else price
+
+
 class Instrument(msgspec.Struct, frozen=True):
-    """A tradable symbol with its spec. Quantities are in lots of `lot_size`; one unit is worth price × contract_value."""
+    """A tradable symbol with its spec. Quantities are in lots of `lot_size`; one unit is worth price × contract_value.
+
+    An inverse contract is quoted in one currency and settled in `currency`, the other: one unit is worth contract_value ÷ price.
+    """
 
     symbol: str
     asset_class: AssetClass
@@ -153,7 +161,9 @@ class Instrument(msgspec.Struct, frozen=True):
     min_notional: Decimal
     currency: str
     base_currency: str = ""
+    #: what one unit stands for: of the base currency, or of the quote currency where the contract is inverse
     contract_value: Decimal = ONE
+    is_inverse: bool = False
     calendar: str = ALWAYS
     is_tradable: bool = True
     #: what the venue takes in one order
@@ -176,7 +186,19 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def notional(self, qty: Decimal, price: Decimal) -> Decimal:
         """|qty| × price × contract_value, in the instrument's currency."""
-        return abs(qty) * price * self.contract_value
+        return abs(qty) * self.unit_value(price)
+
+    def unit_value(self, price: Decimal) -> Decimal:
+        """What one unit is worth at `price`, in the instrument's currency."""
+        return abs(self.worth(price)) * self.contract_value
+
+    def worth(self, price: Decimal) -> Decimal:
+        """What a long of one unit counts at `price`, before contract_value."""
+        return worth(price, is_inverse=self.is_inverse)
+
+    def unit_loss(self, entry: Decimal, stop: Decimal) -> Decimal:
+        """What one unit loses, or wins, from `entry` to `stop`, in the instrument's currency."""
+        return abs(self.worth(entry) - self.worth(stop)) * self.contract_value
 
     def _on_tick(self, price: Decimal, rounding: Callable[[Decimal, Decimal], Decimal]) -> Decimal:
         return rounding(price, self.tick_size)

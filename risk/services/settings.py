@@ -84,6 +84,12 @@ def symbol_override_new(*, profile: RiskProfile, symbol: str) -> SymbolOverride:
 def instrument_problems(instrument: Instrument) -> dict[str, str]:
     found = model_problems(instrument)
     found |= _rule_problems(instrument, _INSTRUMENT_RULES, found)
+    is_contract = instrument.asset_class in (AssetClass.CRYPTO_PERP, AssetClass.FUTURES)
+    if instrument.is_inverse and not (is_contract and instrument.currency == instrument.base_currency):
+        found["is_inverse"] = (
+            f"An inverse contract is a perpetual or a future that is settled in its base currency; {instrument.symbol} is "
+            f"{instrument.asset_class} settled in {instrument.currency}."
+        )
     if "calendar" not in found and (problem := calendar_problem(instrument.calendar)):
         found["calendar"] = problem
     if not found and not instrument.lot_size <= instrument.order_qty_max >= instrument.order_qty_min:

@@ -1,5 +1,6 @@
 """Closed trades: whatever the matching and the grouping, nothing is earned, paid or traded that the fills did not."""
 
+# mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
 from datetime import timedelta
@@ -31,18 +32,18 @@ fills = st.lists(
 def test_it_earns_what_the_cash_says(matching: Matching, grouping: Grouping, rows: list[tuple[Side, int, int, int]]) -> None:
     lots = Lots(matching, grouping, contract_value=D(2))
     booked = [fill(n, *row) for n, row in enumerate(rows)]
-    net = sum(f.side.sign * f.last_qty for f in booked)
+    net = sum((f.side.sign * f.last_qty for f in booked), D(0))
     if net:  # flat at the end, so that everything is told
         booked.append(fill(len(rows), Side.SELL if net > 0 else Side.BUY, int(abs(net)), 100))
     for each in booked:
         lots.book(each)
-    cash = sum(-f.side.sign * f.last_qty * f.last_px * 2 for f in booked)
-    assert abs(sum(trade.realised for trade in lots.closed) - cash) < D("1e-20")
+    cash = sum((-f.side.sign * f.last_qty * f.last_px * 2 for f in booked), D(0))
+    assert abs(sum((trade.realised for trade in lots.closed), D(0)) - cash) < D("1e-20")
     assert sum(trade.fees for trade in lots.closed) == sum(f.fee for f in booked)
     assert not lots.is_open
     for trade in lots.closed:
-        assert trade.mae <= min(trade.realised, 0) + D("1e-20")
-        assert trade.mfe >= max(trade.realised, 0) - D("1e-20")
+        assert trade.mae <= min(trade.realised, D(0)) + D("1e-20")
+        assert trade.mfe >= max(trade.realised, D(0)) - D("1e-20")
         assert trade.entry_at <= trade.exit_at
 
 

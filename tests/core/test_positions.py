@@ -130,3 +130,45 @@ def test_it_earns_what_cash_and_mark_say_with_fees_in_kind(fills: list[tuple[Sid
         cash += pnl.cash_moved(spec, booked, side=side, qty=qty, px=px, contract_value=position.contract_value, fee_qty=fee_qty)
         cash, fees = cash - fee_qty * px, fees + fee_qty * px
         assert position.realised + position.unrealised - fees == cash + position.qty * mark
+
+
+@given(FILLS, NUMBERS)
+def test_an_inverse_contract_earns_in_its_base_currency(fills: list[tuple[Side, Decimal, Decimal]], mark: Decimal) -> None:
+    """The same identity, where one unit is worth contract_value ÷ price: as exact as twelve places are."""
+    position = PositionState(symbol=BTC, bot="alpha", contract_value=D(100), is_inverse=True, mark=mark)
+    cash = ZERO
+    for side, qty, px in fills:
+        pnl.apply_fill(position, side=side, qty=qty, px=px, at=NOON)
+        cash -= side.sign * qty * (-1 / px) * position.contract_value
+        value = position.qty * (-1 / mark) * position.contract_value
+        assert abs(position.realised + position.unrealised - cash - value) <= D("1e-9") * len(fills)
+
+
+def test_it_averages_an_inverse_contract_harmonically() -> None:
+    """100 contracts of 1 USD at 10,000 and 100 at 20,000 cost 0.015 BTC: as much as 200 at 13,333.33."""
+    position = PositionState(symbol=BTC, bot="alpha", is_inverse=True, mark=D(20_000))
+    for px in (10_000, 20_000):
+        pnl.apply_fill(position, side=BUY, qty=D(100), px=D(px), at=NOON)
+    assert position.avg_px is not None
+    assert round(position.avg_px, 2) == D("13333.33")
+    assert position.unrealised == D("0.005")
+
+
+def test_an_inverse_account_trades_and_counts_in_coins() -> None:
+    config = settings(margin_per_trade=D(10), leverage=D(1), order_notional_max=D(10**6))
+    inverse = msgspec.structs.replace(
+        INSTRUMENTS[BTC],
+        is_inverse=True,
+        contract_value=D(100),
+        lot_size=D(1),
+        min_notional=ZERO,
+        currency="BTC",
+        base_currency="BTC",
+    )
+    bench = Bench(msgspec.structs.replace(config, currency="BTC", instruments={**config.instruments, BTC: inverse}))
+    entry = bench.buy()
+    assert (entry.order_qty, entry.reserve_px) == (10, D(100) / D("102"))
+    bench.fill(entry, "10", px="100", fee=ZERO)
+    assert bench.desk.state.account.equity == 100_000
+    bench.mark(BTC, "200")
+    assert bench.desk.state.account.equity == 100_005, "10 × 100 × (1/100 − 1/200)"

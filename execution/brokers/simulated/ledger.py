@@ -14,7 +14,6 @@ from execution.brokers.simulated.orders import BookOrder, Holding
 from execution.core.messages import ExecType, VenueFill
 from risk.core.units import ZERO, AssetClass, Instrument, Quote, Side
 
-
 #: where a buy brings the asset itself; on margin it brings a position, and fees are money
 _DELIVERED: Final = frozenset({AssetClass.CRYPTO_SPOT, AssetClass.EQUITY})
 
@@ -34,6 +33,7 @@ class Ledger:
         self._instruments = instruments
         self._currency = currency
         self._fees = fees
+        self._schedules: dict[str, Schedule] = {}
         self._fills_so_far = fills_so_far
         self.holdings = dict(holdings)
 
@@ -49,7 +49,7 @@ class Ledger:
             if not holding.qty or (instrument := self._instruments.get(symbol)) is None:
                 continue
             quote = quotes.get(symbol)
-            value = (holding.qty * quote.mid if quote else holding.cost) * instrument.contract_value
+            value = (holding.qty * instrument.worth(quote.mid) if quote else holding.cost) * instrument.contract_value
             equity, gross = equity + value, gross + abs(value)
         return equity, gross
 
@@ -98,8 +98,8 @@ class Ledger:
         cash = self.holdings.setdefault(instrument.currency, Holding())
         position = self.holdings.setdefault(fill.symbol, Holding())
         signed = sign * fill.side.sign * fill.last_qty
-        cash.qty -= signed * fill.last_px * instrument.contract_value
-        position.move(signed, fill.last_px)
+        cash.qty -= signed * instrument.worth(fill.last_px) * instrument.contract_value
+        position.move(signed, instrument.worth(fill.last_px))
         if fill.fee_currency == instrument.currency:
             cash.qty -= sign * fill.fee
         else:
@@ -108,7 +108,8 @@ class Ledger:
     def _charge(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> tuple[Decimal, str]:
         """What the fill costs and in what: money, or a part of what a buy brings."""
         instrument = self._instruments[order.symbol]
-        schedule = schedule_of(self._fees, instrument)
+        if (schedule := self._schedules.get(order.symbol)) is None:
+            schedule = self._schedules[order.symbol] = schedule_of(self._fees, instrument)
         before = order.traded
         order.traded = before.plus(qty, instrument.notional(qty, price), liquidity)
         fee = fill_fee(schedule, instrument, before=before, after=order.traded)

@@ -83,15 +83,15 @@ class Holding(msgspec.Struct):
     qty: Decimal = ZERO
     cost: Decimal = ZERO
 
-    def move(self, qty: Decimal, price: Decimal) -> None:
-        """Book a signed quantity at average cost: what reduces takes its share of the cost, what is left over opens at `price`."""
+    def move(self, qty: Decimal, worth: Decimal) -> None:
+        """Book a signed quantity at average cost: what reduces takes its share of the cost, what is left over opens at `worth`."""
         if self.qty * qty < 0:
             closed = min(abs(qty), abs(self.qty))
             self.cost -= self.cost * closed / abs(self.qty)
             opened = abs(qty) - closed
         else:
             opened = abs(qty)
-        self.cost += opened * price * (1 if qty > 0 else -1)
+        self.cost += opened * worth * (1 if qty > 0 else -1)
         self.qty += qty
 
 
