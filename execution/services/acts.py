@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from execution.core.messages import CommandKind, CommandSpec, KillChoice, StopMode
+from execution.core.messages import ClosedMarket, CommandKind, CommandSpec, Decision, KillChoice, Leg, StopMode
 from execution.models import Account, Act, Bot, Command
 from execution.services.hints import hint_accounts_on_commit, hint_engines_on_commit
 from risk import audit
@@ -28,6 +29,9 @@ VALID_FOR: Final = {
     CommandKind.START: timedelta(seconds=10),
     CommandKind.RESUME: timedelta(seconds=10),
     CommandKind.RESET_BREAKER: timedelta(seconds=10),
+    CommandKind.MOVE_LEG: timedelta(seconds=10),
+    CommandKind.ARM: timedelta(seconds=10),
+    CommandKind.SUBMIT_DECISION: timedelta(seconds=10),
     CommandKind.FLATTEN: timedelta(seconds=60),
     CommandKind.CLOSE: timedelta(seconds=60),
 }
@@ -38,6 +42,21 @@ _LOCK: Final = 7_243_002
 
 class ActRefused(Exception):
     """An act that is not made; the message is the sentence a person reads."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an act carries beside its target: prices and a leg, a decision, who asks, and what becomes of a closed market."""
+
+    leg: Leg | None = None
+    price: Decimal | None = None
+    stop_px: Decimal | None = None
+    target_px: Decimal | None = None
+    decision: Decision | None = None
+    is_by_hand: bool = True
+    closed_market: ClosedMarket = ClosedMarket.KEEP_STOPS
+
+
+NO_TERMS: Final = Terms()
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +74,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     keeps_baseline: bool = False
     seen: str = ""
     origin: str = ""
+    terms: Terms = NO_TERMS
 
 
 def act_make(ask: Ask, write: Callable[[Act], None]) -> Act:
@@ -96,6 +116,7 @@ def command_add(act: Act, ask: Ask, accounts: Iterable[Account], *, halt_id: str
             keeps_baseline=ask.keeps_baseline,
             asked_at=act.at,
             valid_until=act.at + valid_for if valid_for else None,
+            **msgspec.structs.asdict(ask.terms),
         )
         Command.objects.filter(pk=command.pk).update(body=msgspec.to_builtins(spec))
 
@@ -149,7 +170,9 @@ def _made(ask: Ask) -> Act | None:
     if act is None:
         return None
     asked = (ask.kind, ask.scope.kind, ask.scope.key, ask.target, ask.choice or "")
-    if (act.kind, act.scope, act.scope_key, act.target, act.choice) != asked:
+    command = act.commands.order_by("pk").first()
+    terms = ask.terms if command is None else msgspec.convert(command.body, Terms)
+    if (act.kind, act.scope, act.scope_key, act.target, act.choice) != asked or terms != ask.terms:
         raise ActRefused("This key already made another act. Reload the page and ask again.")
     return act
 
@@ -202,6 +225,7 @@ def _told(ask: Ask, act: Act) -> dict[str, Any]:
         "mode": ask.mode,
         "halt": act.halt_id,
         "seen": act.seen,
+        **msgspec.to_builtins(ask.terms),
     }
     return {name: value for name, value in told.items() if value}
 

@@ -6,12 +6,15 @@ refused here.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.db import transaction
 from django.utils import timezone
 
-from execution.core.messages import CommandKind, StopMode
+from execution.core.messages import CommandKind, Decision, Leg, StopMode
+from execution.core.orders import LEGS
 from execution.models import Account, Act, Alarm, Bot, Bracket, Order, Position
-from execution.services.acts import ActRefused, Ask, accounts_in, act_make, command_add, engine_runs
+from execution.services.acts import NO_TERMS, ActRefused, Ask, Terms, accounts_in, act_make, command_add, engine_runs
 from execution.services.halts import halt_named, halts_over
 from risk import audit
 from risk.core.units import Scope, ScopeKind
@@ -54,23 +57,104 @@ def order_cancel(
 
 
 def bracket_leg_cancel(
-    *, account: Account, cl_ord_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
+    *,
+    account: Account,
+    cl_ord_id: str,
+    by: str,
+    idempotency_key: str,
+    leg: Leg | None = None,
+    reason: str = "",
+    seen: str = "",
+    origin: str = "",
 ) -> Act:
-    """Cancel one leg of a bracket; the other stays. The Desk does not send the leg again until it is re-armed."""
+    """Cancel one leg of a bracket; the other stays. The Desk does not send the leg again until it is re-armed.
+
+    With `leg`, `cl_ord_id` is the bracket's: a leg that is watched has no order.
+    """
+    if leg is not None:
+        _known_bracket(account, cl_ord_id)
+        terms = Terms(leg=leg)
+        return _target(
+            CommandKind.CANCEL_LEG, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms
+        )
     order = Order.objects.filter(account=account, cl_ord_id=cl_ord_id).first()
     if order is None:
         raise ActRefused(f"{account.name} has no order {cl_ord_id}.")
-    if not order.bracket_id or order.bracket_id == cl_ord_id:
+    if order.purpose not in LEGS:
         raise ActRefused(f"Order {cl_ord_id} is no leg of a bracket: cancel it as an order.")
     return _target(CommandKind.CANCEL_LEG, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+
+
+def bracket_leg_move(
+    *,
+    account: Account,
+    bracket_id: str,
+    leg: Leg,
+    price: Decimal,
+    by: str,
+    idempotency_key: str,
+    reason: str = "",
+    seen: str = "",
+    origin: str = "",
+) -> Act:
+    """Move the stop or the target of a bracket to another price. The Desk refuses one it cannot use, and says which it can."""
+    _known_bracket(account, bracket_id)
+    terms = Terms(leg=leg, price=price)
+    return _target(
+        CommandKind.MOVE_LEG, account, bracket_id, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms
+    )
+
+
+def bracket_arm(
+    *,
+    account: Account,
+    target: str,
+    by: str,
+    idempotency_key: str,
+    stop_px: Decimal | None = None,
+    target_px: Decimal | None = None,
+    reason: str = "",
+    seen: str = "",
+    origin: str = "",
+) -> Act:
+    """Protect what is open again, with a stop, a target or both. `target` is a bracket's id, or a symbol for all of its position."""
+    if stop_px is None and target_px is None:
+        raise ActRefused("Give a stop, a target or both.")
+    if not Position.objects.filter(account=account, symbol=target).exists():
+        _known_bracket(account, target)
+    terms = Terms(stop_px=stop_px, target_px=target_px)
+    return _target(CommandKind.ARM, account, target, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms)
+
+
+def decision_submit(
+    *,
+    account: Account,
+    symbol: str,
+    decision: Decision,
+    by: str,
+    idempotency_key: str,
+    is_by_hand: bool = True,
+    reason: str = "",
+    seen: str = "",
+    origin: str = "",
+) -> Act:
+    """Ask the Desk for an order as the bot that owns the symbol would: through every gate. What it denies is recorded as a signal.
+
+    `is_by_hand` is false for a program's decision: a halt refuses its exits too.
+    """
+    if not Instrument.objects.filter(symbol=symbol).exists():
+        raise ActRefused(f"There is no instrument “{symbol}”.")
+    terms = Terms(decision=decision, is_by_hand=is_by_hand)
+    return _target(
+        CommandKind.SUBMIT_DECISION, account, symbol, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms
+    )
 
 
 def bracket_cancel(
     *, account: Account, bracket_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
 ) -> Act:
     """Cancel both legs of a bracket. The position stays, unprotected."""
-    if not Bracket.objects.filter(account=account, bracket_id=bracket_id).exists():
-        raise ActRefused(f"{account.name} has no bracket {bracket_id}.")
+    _known_bracket(account, bracket_id)
     return _target(CommandKind.CANCEL_BRACKET, account, bracket_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
 
 
@@ -165,6 +249,7 @@ def _target(
     reason: str = "",
     seen: str = "",
     origin: str = "",
+    terms: Terms = NO_TERMS,
 ) -> Act:
     ask = Ask(
         kind=kind,
@@ -175,8 +260,14 @@ def _target(
         target=target,
         seen=seen,
         origin=origin,
+        terms=terms,
     )
     return act_make(ask, lambda act: command_add(act, ask, [account]))
+
+
+def _known_bracket(account: Account, bracket_id: str) -> None:
+    if not Bracket.objects.filter(account=account, bracket_id=bracket_id).exists():
+        raise ActRefused(f"{account.name} has no bracket {bracket_id}.")
 
 
 def _may_start(bot: Bot, act: Act) -> None:
