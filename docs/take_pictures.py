@@ -37,6 +37,7 @@ async def act(desk: EmbeddedDesk) -> None:
         await someone.open_denial()
         await take(someone, "2-denial")
         await someone.change_size("LTCUSDT", "1500")
+        await someone.see_size("LTCUSDT")
         await take(someone, "3-size")
         await someone.see_order("chan-ltc")
         await someone.cancel_target()

@@ -27,6 +27,7 @@ async def test_it_is_what_the_readme_says(desk: EmbeddedDesk) -> None:
         await someone.see_trading()
         assert "25" in await someone.open_denial()
         await someone.change_size("LTCUSDT", "1500")
+        assert "1,500 USDT" in await someone.see_size("LTCUSDT")
         assert "LTCUSDT" in await someone.see_order("chan-ltc")
         assert "Cancel stop" in await someone.cancel_target()
 

@@ -88,6 +88,15 @@ class Visitor:
             f"select[name$=-instrument]:has(option[selected]:text('{symbol}'))"
         ).first.scroll_into_view_if_needed()
 
+    async def see_size(self, symbol: str) -> str:
+        """What the page says of the engine, with the symbol's own row in sight below it."""
+        row = self.page.locator(f".inline-related:has(option[selected]:text('{symbol}'))").first
+        await row.evaluate("row => row.scrollIntoView({ block: 'center' })")
+        engines = self.page.locator("#engines")
+        for seen in (row.locator("input[name$=-margin_per_trade]"), engines):
+            await expect(seen).to_be_in_viewport(ratio=1)
+        return await engines.inner_text()
+
     async def change_size(self, symbol: str, margin: str) -> None:
         """Give one symbol another margin per trade, and wait until the engine runs on it."""
         await self.open_sizes(symbol)
