@@ -151,9 +151,7 @@ def _arrive(turn: Turn, order: OrderState, report: Reported) -> None:
 
 def _after_doubt(turn: Turn, order: OrderState) -> None:
     """An order we were not sure of works: one that somebody, or a halt, wanted gone meanwhile is canceled now."""
-    if order.pending is not None:
-        watch_for_answer(turn)
-    elif order.cancel_asked_by:
+    if order.cancel_asked_by:
         cancel(turn, order, by=order.cancel_asked_by)
 
 

@@ -86,6 +86,15 @@ def test_it_takes_nothing_to_market_that_filled_before_its_cancel(bench: Bench) 
     assert (order.status_beneath, bench.qty(), bench.exits()) == (S.FILLED, 0, [])
 
 
+def test_it_lets_an_exit_rest_whose_only_fill_was_taken_back(bench: Bench) -> None:
+    bench.armed("10")
+    order = limit_exit(bench)
+    bench.fill(order, "4", exec_id="a")
+    bench.report(order, X.TRADE_CANCEL, exec_id="b", exec_ref_id="a")
+    bench.wait(100)
+    assert order.ord_status is S.NEW
+
+
 def test_it_takes_nothing_to_market_that_a_person_canceled(bench: Bench) -> None:
     bench.armed("10")
     order = limit_exit(bench)

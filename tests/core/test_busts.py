@@ -223,6 +223,20 @@ def test_it_changes_nothing_for_a_bust_that_names_no_fill_or_no_quantity(bench: 
     assert "order" in bench.alarms()
 
 
+def test_it_does_not_look_for_what_was_taken_back(bench: Bench) -> None:
+    order = bench.buy("10")
+    bench.fill(order, "4", exec_id="a")
+    bench.fill(order, "2", exec_id="b")
+    bust(bench, order, "a")
+    bench.later(1)
+    shown = bench.shown(order, cum_qty=D(6))
+    before = bench.desk.state.timers["reconcile"]
+    bench.reconcile(orders=(shown,))
+    assert bench.desk.state.timers["reconcile"] == before, "the venue still counts the busted trade in its order"
+    bench.reconcile(orders=(bench.shown(order, cum_qty=D(7)),))
+    assert bench.desk.state.timers["reconcile"] < before
+
+
 def test_it_says_when_a_fill_is_too_old_to_be_undone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("execution.core.ledger._KEPT", 2)
     order = bench.buy("10")

@@ -151,6 +151,14 @@ def test_a_filled_order_shows_what_was_asked_of_it_until_that_is_answered(bench:
     assert order.ord_status is S.FILLED
 
 
+def test_a_filled_order_that_the_venue_calls_pending_is_filled_again_soon(bench: Bench) -> None:
+    order = order_in(bench, S.FILLED)
+    bench.report(order, X.PENDING_CANCEL)
+    assert order.ord_status is S.PENDING_CANCEL
+    bench.wait(3.1)
+    assert order.ord_status is S.FILLED
+
+
 @pytest.mark.parametrize(
     ("exec_type", "after"), [(X.CANCEL_REJECTED, S.PARTIALLY_FILLED), (X.CANCELED, S.CANCELED), (X.TRADE, S.PENDING_CANCEL)]
 )
@@ -306,8 +314,14 @@ class HostileVenue(RuleBasedStateMachine):
         signal_record = self.bench.decide(decision(signal, qty, **given))
         assert signal_record.is_approved == (self.bench.desk.digest() != digest)
 
-    @rule(pick=st.integers(0, 30), word=st.sampled_from(WORDS), qty=QTY, px=st.sampled_from(["97", "100", "103"]))
-    def say(self, pick: int, word: ExecType, qty: str, px: str) -> None:
+    @rule(
+        pick=st.integers(0, 30),
+        word=st.sampled_from(WORDS),
+        qty=QTY,
+        px=st.sampled_from(["97", "100", "103"]),
+        leaves=st.sampled_from([None, ZERO, D(2)]),
+    )
+    def say(self, pick: int, word: ExecType, qty: str, px: str, leaves: Decimal | None) -> None:
         order = self.orders[pick % len(self.orders)]
         self.n += 1
         is_fill = word is X.TRADE
@@ -321,6 +335,7 @@ class HostileVenue(RuleBasedStateMachine):
             last_px=D(px) if is_fill else ZERO,
             fee=D("0.1") if is_fill else ZERO,
             fee_currency="USDT",
+            leaves_qty=leaves,
         )
         if is_fill:
             self.fills[order.cl_ord_id, report.exec_id] = (order.side, D(qty), D(px), D("0.1"))

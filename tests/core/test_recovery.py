@@ -542,6 +542,9 @@ def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(120):
         entry = bench.armed("3")
         bench.take(OrderFound(at=bench.at, cl_ord_id="u", asked_at=bench.at, order=None))
+        request = bench.replace(bench.legs()[0][0], qty="2")
+        assert request is not None
+        bench.report(request.cl_ord_id, X.REPLACE_REJECTED)
         bench.command(CommandKind.CLOSE, target=BTC)
         for order in bench.exits():
             bench.fill(order, exec_id=f"c{n}")
@@ -555,6 +558,9 @@ def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
         sizes.append(len(msgspec.msgpack.encode(bench.desk.state)))
     assert (len(bench.desk.state.orders), len(bench.desk.state.brackets), bench.alarms(), bench.qty()) == (40, 20, [], 0)
     assert sizes[-1] < 1.1 * sizes[60]
+    kept = [replace_id for order in bench.desk.state.orders.values() for replace_id in order.replace_ids]
+    assert kept
+    assert sorted(bench.desk._index.replaces) == sorted(kept)
 
 
 def test_it_finds_an_order_by_its_echoed_id_where_it_cannot_ask_by_it() -> None:

@@ -197,6 +197,12 @@ def test_it_finds_that_a_lost_replace_was_not_done_after_two_looks_far_enough_ap
     assert (order.ord_status, order.order_qty, order.replacing) == (S.NEW, 10, None)
 
 
+def test_it_is_in_no_doubt_when_the_venue_refuses_what_was_not_answered(bench: Bench) -> None:
+    order = resting_exit(bench)
+    answered(bench, order, X.REPLACE_REJECTED, lost(bench, order, qty="12"))
+    assert (order.ord_status, order.order_qty) == (S.NEW, 10)
+
+
 def test_it_concludes_nothing_from_terms_the_venue_does_not_show(bench: Bench) -> None:
     order = resting_exit(bench)
     lost(bench, order, price="104")
