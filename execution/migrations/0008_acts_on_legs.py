@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('execution', '0006_order_statuses_of_venues'),
+        ('execution', '0007_inverse_contracts'),
     ]
 
     operations = [
