@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from execution.core import (
     account,
+    adjustments,
     ageing,
     closing,
     commands,
@@ -33,6 +34,7 @@ from execution.core import (
 )
 from execution.core.controls import AccountState, BotStatus
 from execution.core.messages import (
+    Adjusted,
     BotChanged,
     Commanded,
     Decided,
@@ -241,6 +243,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
 _HANDLERS: Final[Mapping[type[Any], Callable[[Turn, Any], None]]] = {
     Started: recovery.started,
     Reported: reports.reported,
+    Adjusted: adjustments.adjusted,
     SendFailed: reports.send_failed,
     Commanded: commands.commanded,
     HaltsLoaded: _halts_loaded,

@@ -16,7 +16,7 @@ from execution.core.trailing import Trail
 from risk.core.book import Halt
 from risk.core.hours import Session
 from risk.core.settings import AccountLimits, Profile
-from risk.core.units import ZERO, Instrument, OrdType, Quote, Scope, Side, TimeInForce
+from risk.core.units import ONE, ZERO, Instrument, OrdType, Quote, Scope, Side, TimeInForce
 from risk.core.verdict import Approved, Capability, Check, HaltMode, OrderClass, Reason, SizeHint
 
 # --- market data -------------------------------------------------------------------------------------------------------
@@ -426,6 +426,26 @@ class Reported(_Event, frozen=True, tag="reported"):
     stop_px: Decimal | None = None
 
 
+class AdjustmentKind(StrEnum):
+    FUNDING = "FUNDING"
+    SPLIT = "SPLIT"
+
+
+class Adjusted(_Event, frozen=True, tag="adjusted"):
+    """The venue moved money or quantity without a trade. `adjustment_id` is its own, and is booked once.
+
+    FUNDING: `amount` received, in the account's currency (negative: paid). SPLIT: prices × `factor`, quantities ÷ `factor`
+    (two for one: 0.5).
+    """
+
+    adjustment_id: str
+    kind: AdjustmentKind
+    symbol: str
+    amount: Decimal = ZERO
+    factor: Decimal = ONE
+    transact_at: datetime | None = None
+
+
 class SendFailed(_Event, frozen=True, tag="send_failed"):
     """A request that was not answered by a report. `request` says which: new, cancel or replace; `cl_ord_id` is the request's own."""
 
@@ -533,6 +553,7 @@ Event = (
     Started
     | Decided
     | Reported
+    | Adjusted
     | SendFailed
     | Commanded
     | HaltsLoaded

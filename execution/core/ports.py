@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final, Protocol, runtime_checkable
 
-from execution.core.messages import Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
+from execution.core.messages import Adjusted, Bar, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from risk.core.units import Quote
 from risk.core.verdict import Approved, Capability
 
@@ -69,8 +69,8 @@ class Broker(Protocol):
 
     async def balances(self) -> dict[str, Decimal]: ...
 
-    def reports(self) -> AsyncIterator[Reported]:
-        """Execution reports as they come. `at` is the adapter's receipt; the runner re-stamps it."""
+    def reports(self) -> AsyncIterator[Reported | Adjusted]:
+        """Execution reports and adjustments as they come. `at` is the adapter's receipt; the runner re-stamps it."""
 
 
 @runtime_checkable

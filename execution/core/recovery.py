@@ -329,7 +329,9 @@ def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
         if ours == theirs or adopt(turn, symbol, theirs):
             conditions.agreed(turn, symbol)
             turn.clear_alarm(f"discrepancy:{symbol}")
-            for key in [key for key in turn.state.alarms if key.startswith(f"bust:{symbol}:")]:
+            for key in [
+                key for key in turn.state.alarms if key.startswith((f"bust:{symbol}:", f"split:{symbol}:", f"adjustment:{symbol}:"))
+            ]:
                 turn.clear_alarm(key)
         else:
             apart.append(symbol)

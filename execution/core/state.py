@@ -62,6 +62,8 @@ class DeskState(msgspec.Struct, kw_only=True):
     timers: dict[str, datetime] = {}
     watches: dict[str, Watch] = {}
     parked: list[Parked] = []
+    #: ids of the venue's adjustments that are booked, oldest first, bounded
+    adjustments: list[str] = []
 
 
 #: Publish.kind → the type of its body. The store writes each as a row; the hub re-reads the row by key.
