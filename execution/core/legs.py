@@ -160,7 +160,7 @@ def _shrink(survey: Survey, wanted_qty: Decimal, way: Way) -> Plan:
     spare = [leg for leg in standing if leg is not kept and leg.leaves_qty <= excess]
     if spare:
         return Plan([max(spare, key=lambda leg: leg.leaves_qty)])
-    last = standing[-1]
+    largest = max(standing, key=lambda leg: leg.leaves_qty)
     if way.can_replace:
-        return Plan(change=last, change_qty=last.leaves_qty - excess)
-    return Plan(send_qty=wanted_qty) if way.may_overlap else Plan([last])
+        return Plan(change=largest, change_qty=largest.leaves_qty - excess)
+    return Plan(send_qty=wanted_qty) if way.may_overlap else Plan([largest])

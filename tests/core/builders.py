@@ -46,7 +46,7 @@ from execution.core.orders import EXITS, OrderState, OrdStatus, Purpose
 from execution.core.sending import replace
 from execution.core.state import CORE_VERSION, ENTITIES
 from execution.core.turn import Turn
-from risk.core.settings import ACCOUNT_PRESET, PRESETS, Profile
+from risk.core.settings import ACCOUNT_PRESET, PRESETS, Profile, UnsupportedProtection
 from risk.core.units import NO_LIMIT, ZERO, AssetClass, Instrument, OrdType, Quote, Scope, ScopeKind, Side
 from risk.core.verdict import Capability, HintKind, SizeHint
 
@@ -102,6 +102,13 @@ def settings(*, version: int = 1, limits: dict[str, Any] | None = None, **change
         limits=account,
         starting_cash=D(100_000),
     )
+
+
+def at_venue(*has: Capability, **changes: Any) -> DeskSettings:
+    """Those settings at a venue that has, of STOP_ORDERS, REDUCE_ONLY and REPLACE, only what is named; unsupported stops are emulated."""
+    base = [c for c in CAPABILITIES if c not in (Capability.STOP_ORDERS, Capability.REDUCE_ONLY)]
+    made = settings(**({"unsupported_protection": UnsupportedProtection.EMULATE} | changes))
+    return msgspec.structs.replace(made, capabilities=(*base, *has))
 
 
 def quote(symbol: str = BTC, *, px: str = "100", at: datetime = NOON) -> Quote:
