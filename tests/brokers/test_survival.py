@@ -186,8 +186,9 @@ async def talk():
     venue = broker(DatabaseStore("paper"))
     await venue.open()
     venue.on_market(quote("99.99", "100.00"))
-    reports = venue.reports()
-    asyncio.ensure_future(send(venue))
+    await asyncio.gather(hear(venue.reports()), send(venue))
+
+async def hear(reports):
     async for report in reports:
         print(report.cl_ord_id, report.exec_type.value, report.exec_id, flush=True)
 

@@ -86,6 +86,8 @@ def _told(words: str, inputs: Mapping[str, Any]) -> Options | None:
         return {"tier_by": "NOTIONAL", "tiers": [*rows, {"maker_bps": rate, "taker_bps": rate}]}
     if "rate" in inputs:
         return _rate(number(inputs["rate"]) * 10000)
+    if each := next((inputs[name] for name in ("per_unit", "per_share", "per_contract") if name in inputs), None):
+        return {"per_unit": str(each)}
     if bps := re.search(r"([\d.]+) ?bps maker ?/ ?([\d.]+) ?bps taker", words):
         return {"maker_bps": bps[1], "taker_bps": bps[2]}
     if each := re.search(r"\$?([\d.]+) (?:USD )?per (?:contract|share|unit)", words):

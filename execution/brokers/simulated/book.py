@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from execution.brokers.simulated.orders import STOPS, BookOrder, Outcome
+from execution.brokers.simulated.slippage import Slippage
 from execution.core.messages import Bar, Trade
 from risk.core.units import ZERO, Quote, Side, TimeInForce
 
@@ -89,14 +90,16 @@ class Book:
         "quote",
         "sell_limit",
         "sell_stop",
+        "slippage",
         "takes_bars",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, slippage: Slippage) -> None:
         self.orders: dict[str, BookOrder] = {}
         self.quote: Quote | None = None
+        self.slippage = slippage
         #: kept only where slippage depends on it
-        self.activity: Activity | None = None
+        self.activity = Activity() if slippage.needs_activity else None
         self.takes_bars = False
         self.is_stale = True
         self.is_urgent = False

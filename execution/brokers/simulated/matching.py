@@ -20,7 +20,7 @@ from enum import StrEnum
 import msgspec
 
 from execution.brokers.simulated import refusals
-from execution.brokers.simulated.book import Activity, Book, Turn
+from execution.brokers.simulated.book import Book, Turn
 from execution.brokers.simulated.fees import Schedule
 from execution.brokers.simulated.ledger import Ledger
 from execution.brokers.simulated.orders import (
@@ -108,9 +108,9 @@ class Venue:
 
     def _book(self, symbol: str) -> Book:
         if (book := self._books.get(symbol)) is None:
-            book = self._books[symbol] = Book()
-            if (instrument := self._instruments.get(symbol)) and slippage_of(self._rules.slippage, instrument).needs_activity:
-                book.activity = Activity()
+            instrument = self._instruments.get(symbol)
+            slippage = slippage_of(self._rules.slippage, instrument) if instrument else Slippage()
+            book = self._books[symbol] = Book(slippage)
         return book
 
     def working(self, cl_ord_id: str, symbol: str) -> BookOrder | None:
@@ -367,6 +367,8 @@ class Venue:
 
     def _slipped(self, turn: Turn, order: BookOrder, price: Decimal, *, is_touch: bool = True) -> Decimal:
         """The price made worse by the slippage, on the tick grid and never in our favour by rounding."""
+        if turn.book.slippage.is_none:
+            return price
         instrument, quote, activity = self._instruments[order.symbol], turn.book.quote, turn.book.activity
         seen = Seen(
             price=price,
@@ -378,7 +380,7 @@ class Venue:
             volume_mean=activity.volume_mean if activity else ZERO,
             volatility=activity.volatility if activity else ZERO,
         )
-        slip = amount(slippage_of(self._rules.slippage, instrument), seen)
+        slip = amount(turn.book.slippage, seen)
         if not slip:
             return price
         tick = instrument.tick_size

@@ -45,6 +45,10 @@ class Slippage(msgspec.Struct, frozen=True, kw_only=True):
     applies_to: frozenset[str] = frozenset()
 
     @property
+    def is_none(self) -> bool:
+        return self.model is Model.BPS and not self.rate and not self.exit_rate
+
+    @property
     def needs_activity(self) -> bool:
         return self.model in {Model.VOLUME_SHARE, Model.VOLUME_IMPACT, Model.VOLATILITY}
 
