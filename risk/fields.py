@@ -84,6 +84,12 @@ class LimitText(DecimalText):
         number = self.to_python(value)
         return "none" if number == NO_LIMIT else super().get_prep_value(number)
 
+    def formfield(self, **kwargs: Any) -> forms.Field | None:
+        field = super().formfield(**kwargs)
+        if field is not None and field.initial == NO_LIMIT:
+            field.initial = "none"
+        return field
+
     def value_from_object(self, obj: models.Model) -> Any:
         value = super().value_from_object(obj)
         return "none" if isinstance(value, Decimal) and value == NO_LIMIT else value
