@@ -93,7 +93,7 @@ class Replacing(msgspec.Struct, frozen=True, kw_only=True):
     unchanged_at: datetime | None = None
 
 
-class OrderState(msgspec.Struct, kw_only=True):
+class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Everything known of one order. Facts: `is_accepted`, `cum_qty`, `done`, `pending`, `is_unknown`.
 
     `cl_ord_id` is the order's identity for as long as it lives. A replace has an id of its own, as in FIX; the venue may report
