@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from execution.brokers.simulated import DatabaseStore, MemoryStore, SimulatedBroker
-from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade
+from execution.core.messages import Adjusted, Bar, ExecType, Reported, SendCancel, SendReplace, Trade
 from execution.core.ports import Broker
 from risk.core.units import AssetClass, Instrument, OrdType, Quote, Side, TimeInForce
 from risk.core.verdict import Approved, OrderClass
@@ -121,14 +121,21 @@ class Told:
     """What a venue reported so far."""
 
     def __init__(self, venue: Broker) -> None:
-        self._stream: AsyncIterator[Reported] = venue.reports()
+        self._stream = venue.reports()
         self.reports: list[Reported] = []
+        self.adjusted: list[Adjusted] = []
 
     async def until(self, is_enough: Callable[[list[Reported]], bool]) -> list[Reported]:
         async with asyncio.timeout(5):
             while not is_enough(self.reports):
-                self.reports.append(await anext(self._stream))
+                self._hear(await anext(self._stream))
         return self.reports
+
+    def _hear(self, said: Reported | Adjusted) -> None:
+        if isinstance(said, Reported):
+            self.reports.append(said)
+        else:
+            self.adjusted.append(said)
 
     async def next(self, count: int = 1) -> list[Reported]:
         """The next reports."""
@@ -143,7 +150,8 @@ class Told:
 
     async def rest(self) -> list[Reported]:
         """Everything, once the venue is closed."""
-        self.reports += [report async for report in self._stream]
+        async for said in self._stream:
+            self._hear(said)
         return self.reports
 
 
