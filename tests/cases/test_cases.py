@@ -15,8 +15,6 @@ LATER: Final = {
     "broker_payloads": "the adapters of real venues come with their own part",
     "circuit_breakers": "market-wide halts and price bands come with their own part",
     "options": "options come with their own part",
-    "positions_fills": "its reader is still to come",
-    "positions_formulas": "its reader is still to come",
     "twap": "tactics come with their own part",
 }
 HERE: Final = Path(__file__).parent
