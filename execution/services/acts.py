@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict
 
 import msgspec
 from django.db import IntegrityError, connection, transaction
@@ -59,21 +59,31 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 NO_TERMS: Final = Terms()
 
 
+class Asked(TypedDict, total=False):
+    """What every act carries: who asks, and the key that makes a retry safe; why, what the person saw, and from where it came."""
+
+    by: Required[str]
+    idempotency_key: Required[str]
+    reason: str
+    seen: str
+    origin: str
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked, before any row of it exists."""
+    """What is asked, before any row of it exists: `Ask(kind=…, scope=…, **asked)`."""
 
     kind: CommandKind
     scope: Scope
     by: str
     idempotency_key: str
     reason: str = ""
+    seen: str = ""
+    origin: str = ""
     target: str = ""
     choice: KillChoice | None = None
     mode: HaltMode | None = None
     stop_mode: StopMode = StopMode.NOW
     keeps_baseline: bool = False
-    seen: str = ""
-    origin: str = ""
     terms: Terms = NO_TERMS
 
 
@@ -132,6 +142,10 @@ def accounts_in(scope: Scope) -> Sequence[Account]:
             return [bot_by_code(scope.key).account]
         case ScopeKind.INSTRUMENT:
             return list(_accounts_with(scope.key))
+
+
+def bot_scope(bot: Bot) -> Scope:
+    return Scope(ScopeKind.BOT, bot.code)
 
 
 def account_by_code(code: str) -> Account:

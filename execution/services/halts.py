@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Unpack
 
 import msgspec
 from django.conf import settings
@@ -21,8 +21,10 @@ from execution.models import Account, Act, Bot
 from execution.services.acts import (
     ActRefused,
     Ask,
+    Asked,
     accounts_in,
     act_make,
+    bot_scope,
     command_add,
     engine_runs,
     halt_write,
@@ -37,90 +39,44 @@ _SMALL: Final = {ScopeKind.BOT, ScopeKind.INSTRUMENT}
 SOLO_CLEAR_AFTER: Final = timedelta(minutes=15)
 
 
-def kill(
-    *,
-    scope: Scope,
-    choice: KillChoice,
-    by: str,
-    idempotency_key: str,
-    reason: str = "",
-    seen: str = "",
-    origin: str = "",
-) -> Act:
+def kill(*, scope: Scope, choice: KillChoice, **asked: Unpack[Asked]) -> Act:
     """Block everything in scope and cancel its entries; by `choice` also flatten, or cancel protection too.
 
     In force when this returns, with or without an engine; finished when each Command is DONE: the venue has said so.
     Raises ActRefused for a scope that does not exist, and for nothing else.
     """
-    ask = Ask(
-        kind=CommandKind.KILL,
-        scope=scope,
-        by=by,
-        reason=reason,
-        idempotency_key=idempotency_key,
-        choice=choice,
-        mode=HaltMode.HALTED,
-        seen=seen,
-        origin=origin,
-    )
+    ask = Ask(kind=CommandKind.KILL, scope=scope, choice=choice, mode=HaltMode.HALTED, **asked)
     return act_make(ask, lambda act: _restrict(act, ask, HaltCause.KILL))
 
 
-def halt(*, scope: Scope, mode: HaltMode, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = "") -> Act:
+def halt(*, scope: Scope, mode: HaltMode, **asked: Unpack[Asked]) -> Act:
     """Latch REDUCE_ONLY or HALTED at a scope, and touch no order. Raises ActRefused for a scope that does not exist."""
-    ask = Ask(
-        kind=CommandKind.HALT,
-        scope=scope,
-        by=by,
-        reason=reason,
-        idempotency_key=idempotency_key,
-        mode=mode,
-        seen=seen,
-        origin=origin,
-    )
+    ask = Ask(kind=CommandKind.HALT, scope=scope, mode=mode, **asked)
     return act_make(ask, lambda act: _restrict(act, ask, HaltCause.MANUAL))
 
 
-def pause(*, scope: Scope, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = "") -> Act:
+def pause(*, scope: Scope, **asked: Unpack[Asked]) -> Act:
     """REDUCE_ONLY and cancel the scope's entries; stops stay. Undone by `resume`. Raises ActRefused for an unknown scope."""
-    ask = Ask(
-        kind=CommandKind.PAUSE,
-        scope=scope,
-        by=by,
-        reason=reason,
-        idempotency_key=idempotency_key,
-        mode=HaltMode.REDUCE_ONLY,
-        seen=seen,
-        origin=origin,
-    )
+    ask = Ask(kind=CommandKind.PAUSE, scope=scope, mode=HaltMode.REDUCE_ONLY, **asked)
     return act_make(ask, lambda act: _restrict(act, ask, HaltCause.PAUSE))
 
 
-def resume(*, scope: Scope, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+def resume(*, scope: Scope, **asked: Unpack[Asked]) -> Act:
     """End the pauses of exactly this scope. Raises ActRefused when nothing is paused there or no engine could take it."""
-    ask = Ask(kind=CommandKind.RESUME, scope=scope, by=by, reason=reason, idempotency_key=idempotency_key, origin=origin)
+    ask = Ask(kind=CommandKind.RESUME, scope=scope, **asked)
     return act_make(ask, lambda act: _resume(act, ask))
 
 
-def bot_pause(*, bot: Bot, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
-    return pause(scope=Scope(ScopeKind.BOT, bot.code), by=by, idempotency_key=idempotency_key, reason=reason, origin=origin)
+def bot_pause(*, bot: Bot, **asked: Unpack[Asked]) -> Act:
+    return pause(scope=bot_scope(bot), **asked)
 
 
-def bot_resume(*, bot: Bot, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
-    return resume(scope=Scope(ScopeKind.BOT, bot.code), by=by, idempotency_key=idempotency_key, reason=reason, origin=origin)
+def bot_resume(*, bot: Bot, **asked: Unpack[Asked]) -> Act:
+    return resume(scope=bot_scope(bot), **asked)
 
 
 def halt_clear(
-    *,
-    halt: Halt,
-    by: str,
-    reason: str,
-    phrase: str,
-    idempotency_key: str,
-    at: datetime,
-    may_clear_latches: bool,
-    keeps_baseline: bool = False,
-    origin: str = "",
+    *, halt: Halt, phrase: str, at: datetime, may_clear_latches: bool, keeps_baseline: bool = False, **asked: Unpack[Asked]
 ) -> Act:
     """End a halt. `phrase` is what the person typed, `at` is now, `may_clear_latches` is true for risk.
 
@@ -129,21 +85,12 @@ def halt_clear(
     """
     scope = halt_scope(halt)
     if halt.cause == HaltCause.PAUSE:
-        return resume(scope=scope, by=by, reason=reason, idempotency_key=idempotency_key, origin=origin)
-    ask = Ask(
-        kind=CommandKind.CLEAR,
-        scope=scope,
-        by=by,
-        reason=reason,
-        idempotency_key=idempotency_key,
-        target=halt.halt_id,
-        keeps_baseline=keeps_baseline,
-        origin=origin,
-    )
+        return resume(scope=scope, **asked)
+    ask = Ask(kind=CommandKind.CLEAR, scope=scope, target=halt.halt_id, keeps_baseline=keeps_baseline, **asked)
 
     def write(act: Act) -> None:
         if is_latch(halt):
-            _latch_may_clear(halt, by=by, reason=reason, phrase=phrase, at=at, may_clear_latches=may_clear_latches)
+            _latch_may_clear(halt, by=ask.by, reason=ask.reason, phrase=phrase, at=at, may_clear_latches=may_clear_latches)
         _clear(act, ask, halt)
 
     return act_make(ask, write)
@@ -242,7 +189,7 @@ def _come_back_paused(act: Act, ask: Ask) -> None:
         _pause_after_clear(act, ask, ask.scope, accounts_in(ask.scope))
         return
     for bot in bots:
-        _pause_after_clear(act, ask, Scope(ScopeKind.BOT, bot.code), [bot.account])
+        _pause_after_clear(act, ask, bot_scope(bot), [bot.account])
 
 
 def _pause_after_clear(act: Act, ask: Ask, scope: Scope, accounts: Sequence[Account]) -> None:

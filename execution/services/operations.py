@@ -7,6 +7,7 @@ refused here.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Unpack
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,7 +15,18 @@ from django.utils import timezone
 from execution.core.messages import CommandKind, Decision, Leg, StopMode
 from execution.core.orders import LEGS
 from execution.models import Account, Act, Alarm, Bot, Bracket, Order, Position
-from execution.services.acts import NO_TERMS, ActRefused, Ask, Terms, accounts_in, act_make, command_add, engine_runs
+from execution.services.acts import (
+    NO_TERMS,
+    ActRefused,
+    Ask,
+    Asked,
+    Terms,
+    accounts_in,
+    act_make,
+    bot_scope,
+    command_add,
+    engine_runs,
+)
 from execution.services.halts import halt_named, halts_over
 from risk import audit
 from risk.core.units import Scope, ScopeKind
@@ -22,9 +34,9 @@ from risk.core.verdict import HaltMode
 from risk.models import Instrument
 
 
-def bot_start(*, bot: Bot, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+def bot_start(*, bot: Bot, **asked: Unpack[Asked]) -> Act:
     """Start a bot, now and after every restart, until it is stopped. Raises ActRefused with what stands in the way."""
-    ask = _bot_ask(CommandKind.START, bot, by=by, idempotency_key=idempotency_key, reason=reason, origin=origin)
+    ask = Ask(kind=CommandKind.START, scope=bot_scope(bot), **asked)
 
     def write(act: Act) -> None:
         _may_start(bot, act)
@@ -34,11 +46,9 @@ def bot_start(*, bot: Bot, by: str, idempotency_key: str, reason: str = "", orig
     return act_make(ask, write)
 
 
-def bot_stop(*, bot: Bot, mode: StopMode, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = "") -> Act:
+def bot_stop(*, bot: Bot, mode: StopMode, **asked: Unpack[Asked]) -> Act:
     """Stop a bot: now, once it is flat, or once its bracket is done. It stays stopped after a restart."""
-    ask = _bot_ask(
-        CommandKind.STOP, bot, by=by, idempotency_key=idempotency_key, reason=reason, seen=seen, stop_mode=mode, origin=origin
-    )
+    ask = Ask(kind=CommandKind.STOP, scope=bot_scope(bot), stop_mode=mode, **asked)
 
     def write(act: Act) -> None:
         Bot.objects.filter(pk=bot.pk).update(should_run=False)
@@ -47,155 +57,83 @@ def bot_stop(*, bot: Bot, mode: StopMode, by: str, idempotency_key: str, reason:
     return act_make(ask, write)
 
 
-def order_cancel(
-    *, account: Account, cl_ord_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
-) -> Act:
+def order_cancel(*, account: Account, cl_ord_id: str, **asked: Unpack[Asked]) -> Act:
     """Cancel one order, a protective leg included."""
-    if not Order.objects.filter(account=account, cl_ord_id=cl_ord_id).exists():
-        raise ActRefused(f"{account.name} has no order {cl_ord_id}.")
-    return _target(CommandKind.CANCEL_ORDER, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+    _known_order(account, cl_ord_id)
+    return _on_account(CommandKind.CANCEL_ORDER, account, cl_ord_id, **asked)
 
 
-def bracket_leg_cancel(
-    *,
-    account: Account,
-    cl_ord_id: str,
-    by: str,
-    idempotency_key: str,
-    leg: Leg | None = None,
-    reason: str = "",
-    seen: str = "",
-    origin: str = "",
-) -> Act:
+def bracket_leg_cancel(*, account: Account, cl_ord_id: str, leg: Leg | None = None, **asked: Unpack[Asked]) -> Act:
     """Cancel one leg of a bracket; the other stays. The Desk does not send the leg again until it is re-armed.
 
     With `leg`, `cl_ord_id` is the bracket's: a leg that is watched has no order.
     """
     if leg is not None:
         _known_bracket(account, cl_ord_id)
-        terms = Terms(leg=leg)
-        return _target(
-            CommandKind.CANCEL_LEG, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms
-        )
-    order = Order.objects.filter(account=account, cl_ord_id=cl_ord_id).first()
-    if order is None:
-        raise ActRefused(f"{account.name} has no order {cl_ord_id}.")
-    if order.purpose not in LEGS:
+    elif _known_order(account, cl_ord_id).purpose not in LEGS:
         raise ActRefused(f"Order {cl_ord_id} is no leg of a bracket: cancel it as an order.")
-    return _target(CommandKind.CANCEL_LEG, account, cl_ord_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+    return _on_account(CommandKind.CANCEL_LEG, account, cl_ord_id, Terms(leg=leg), **asked)
 
 
-def bracket_leg_move(
-    *,
-    account: Account,
-    bracket_id: str,
-    leg: Leg,
-    price: Decimal,
-    by: str,
-    idempotency_key: str,
-    reason: str = "",
-    seen: str = "",
-    origin: str = "",
-) -> Act:
+def bracket_leg_move(*, account: Account, bracket_id: str, leg: Leg, price: Decimal, **asked: Unpack[Asked]) -> Act:
     """Move the stop or the target of a bracket to another price. The Desk refuses one it cannot use, and says which it can."""
     _known_bracket(account, bracket_id)
-    terms = Terms(leg=leg, price=price)
-    return _target(
-        CommandKind.MOVE_LEG, account, bracket_id, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms
-    )
+    return _on_account(CommandKind.MOVE_LEG, account, bracket_id, Terms(leg=leg, price=price), **asked)
 
 
 def bracket_arm(
-    *,
-    account: Account,
-    target: str,
-    by: str,
-    idempotency_key: str,
-    stop_px: Decimal | None = None,
-    target_px: Decimal | None = None,
-    reason: str = "",
-    seen: str = "",
-    origin: str = "",
+    *, account: Account, target: str, stop_px: Decimal | None = None, target_px: Decimal | None = None, **asked: Unpack[Asked]
 ) -> Act:
     """Protect what is open again, with a stop, a target or both. `target` is a bracket's id, or a symbol for all of its position."""
     if stop_px is None and target_px is None:
         raise ActRefused("Give a stop, a target or both.")
     if not Position.objects.filter(account=account, symbol=target).exists():
         _known_bracket(account, target)
-    terms = Terms(stop_px=stop_px, target_px=target_px)
-    return _target(CommandKind.ARM, account, target, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms)
+    return _on_account(CommandKind.ARM, account, target, Terms(stop_px=stop_px, target_px=target_px), **asked)
 
 
-def decision_submit(
-    *,
-    account: Account,
-    symbol: str,
-    decision: Decision,
-    by: str,
-    idempotency_key: str,
-    is_by_hand: bool = True,
-    reason: str = "",
-    seen: str = "",
-    origin: str = "",
-) -> Act:
+def decision_submit(*, account: Account, symbol: str, decision: Decision, is_by_hand: bool = True, **asked: Unpack[Asked]) -> Act:
     """Ask the Desk for an order as the bot that owns the symbol would: through every gate. What it denies is recorded as a signal.
 
     `is_by_hand` is false for a program's decision: a halt refuses its exits too.
     """
-    if not Instrument.objects.filter(symbol=symbol).exists():
-        raise ActRefused(f"There is no instrument “{symbol}”.")
-    terms = Terms(decision=decision, is_by_hand=is_by_hand)
-    return _target(
-        CommandKind.SUBMIT_DECISION, account, symbol, by, idempotency_key, reason=reason, seen=seen, origin=origin, terms=terms
-    )
+    _known_instrument(symbol)
+    return _on_account(CommandKind.SUBMIT_DECISION, account, symbol, Terms(decision=decision, is_by_hand=is_by_hand), **asked)
 
 
-def bracket_cancel(
-    *, account: Account, bracket_id: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
-) -> Act:
+def bracket_cancel(*, account: Account, bracket_id: str, **asked: Unpack[Asked]) -> Act:
     """Cancel both legs of a bracket. The position stays, unprotected."""
     _known_bracket(account, bracket_id)
-    return _target(CommandKind.CANCEL_BRACKET, account, bracket_id, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+    return _on_account(CommandKind.CANCEL_BRACKET, account, bracket_id, **asked)
 
 
-def position_close(
-    *, account: Account, symbol: str, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = ""
-) -> Act:
+def position_close(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> Act:
     """Close one position at market."""
     if not Position.objects.filter(account=account, symbol=symbol).exists():
         raise ActRefused(f"{account.name} never held {symbol}.")
-    return _target(CommandKind.CLOSE, account, symbol, by, idempotency_key, reason=reason, seen=seen, origin=origin)
+    return _on_account(CommandKind.CLOSE, account, symbol, **asked)
 
 
-def flatten(*, scope: Scope, by: str, idempotency_key: str, reason: str = "", seen: str = "", origin: str = "") -> Act:
+def flatten(*, scope: Scope, **asked: Unpack[Asked]) -> Act:
     """Close every position in scope, symbol by symbol, and verify it at the venue. Blocks nothing afterwards: a kill does."""
-    ask = Ask(
-        kind=CommandKind.FLATTEN,
-        scope=scope,
-        by=by,
-        reason=reason,
-        idempotency_key=idempotency_key,
-        seen=seen,
-        origin=origin,
-    )
+    ask = Ask(kind=CommandKind.FLATTEN, scope=scope, **asked)
     return act_make(ask, lambda act: command_add(act, ask, accounts_in(scope)))
 
 
-def flatten_stop(*, account: Account, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+def flatten_stop(*, account: Account, **asked: Unpack[Asked]) -> Act:
     """Stop a flatten that runs on this account; what it closed stays closed, stops are put back."""
-    return _target(CommandKind.STOP_FLATTEN, account, "", by, idempotency_key, reason=reason, origin=origin)
+    return _on_account(CommandKind.STOP_FLATTEN, account, "", **asked)
 
 
-def breaker_reset(*, account: Account, symbol: str, by: str, idempotency_key: str, reason: str = "", origin: str = "") -> Act:
+def breaker_reset(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> Act:
     """End the cooldown of a symbol's circuit breaker."""
-    if not Instrument.objects.filter(symbol=symbol).exists():
-        raise ActRefused(f"There is no instrument “{symbol}”.")
-    return _target(CommandKind.RESET_BREAKER, account, symbol, by, idempotency_key, reason=reason, origin=origin)
+    _known_instrument(symbol)
+    return _on_account(CommandKind.RESET_BREAKER, account, symbol, **asked)
 
 
-def venue_query(*, account: Account, by: str, idempotency_key: str, target: str = "", reason: str = "", origin: str = "") -> Act:
+def venue_query(*, account: Account, target: str = "", **asked: Unpack[Asked]) -> Act:
     """Ask the venue for its orders, fills and positions now; `target` names one order where only that is in doubt."""
-    return _target(CommandKind.QUERY, account, target, by, idempotency_key, reason=reason, origin=origin)
+    return _on_account(CommandKind.QUERY, account, target, **asked)
 
 
 def alarm_ack(*, alarm: Alarm, by: str, origin: str = "") -> Alarm:
@@ -216,53 +154,22 @@ def alarm_ack(*, alarm: Alarm, by: str, origin: str = "") -> Alarm:
     return alarm
 
 
-def _bot_ask(
-    kind: CommandKind,
-    bot: Bot,
-    *,
-    by: str,
-    idempotency_key: str,
-    reason: str,
-    seen: str = "",
-    stop_mode: StopMode = StopMode.NOW,
-    origin: str = "",
-) -> Ask:
-    return Ask(
-        kind=kind,
-        scope=Scope(ScopeKind.BOT, bot.code),
-        by=by,
-        idempotency_key=idempotency_key,
-        reason=reason,
-        seen=seen,
-        stop_mode=stop_mode,
-        origin=origin,
-    )
-
-
-def _target(
-    kind: CommandKind,
-    account: Account,
-    target: str,
-    by: str,
-    idempotency_key: str,
-    *,
-    reason: str = "",
-    seen: str = "",
-    origin: str = "",
-    terms: Terms = NO_TERMS,
-) -> Act:
-    ask = Ask(
-        kind=kind,
-        scope=Scope(ScopeKind.ACCOUNT, account.code),
-        by=by,
-        idempotency_key=idempotency_key,
-        reason=reason,
-        target=target,
-        seen=seen,
-        origin=origin,
-        terms=terms,
-    )
+def _on_account(kind: CommandKind, account: Account, target: str, terms: Terms = NO_TERMS, **asked: Unpack[Asked]) -> Act:
+    """One Command for this account about one thing of it."""
+    ask = Ask(kind=kind, scope=Scope(ScopeKind.ACCOUNT, account.code), target=target, terms=terms, **asked)
     return act_make(ask, lambda act: command_add(act, ask, [account]))
+
+
+def _known_order(account: Account, cl_ord_id: str) -> Order:
+    order = Order.objects.filter(account=account, cl_ord_id=cl_ord_id).first()
+    if order is None:
+        raise ActRefused(f"{account.name} has no order {cl_ord_id}.")
+    return order
+
+
+def _known_instrument(symbol: str) -> None:
+    if not Instrument.objects.filter(symbol=symbol).exists():
+        raise ActRefused(f"There is no instrument “{symbol}”.")
 
 
 def _known_bracket(account: Account, bracket_id: str) -> None:
