@@ -25,6 +25,7 @@ from execution.core.messages import (
 )
 from execution.core.ports import Feed
 from execution.engine.brains import Brains, Seat
+from execution.engine.lag import Lag
 from execution.engine.loop import DeskLoop
 from execution.engine.marks import Marks
 from execution.engine.publisher import Stream
@@ -65,6 +66,7 @@ class Floor:
         self.watches = Watches()
         self.brains = Brains(self)
         self._marks = Marks()
+        self._lag = Lag(feed)
         self._quotes: dict[str, Quote] = {}
         self._moved: dict[str, Quote] = {}
         self._bars: list[Bar] = []
@@ -128,13 +130,28 @@ class Floor:
         self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=True))
 
     def marks_tell(self) -> None:
-        """Tell the Desk what moved, and what does not come; called once a second. Also closes the bars of quiet markets."""
+        """Tell the Desk what moved, and what comes late or not at all; called once a second. Also closes the bars of quiet markets."""
         self.brains.close_due()
+        self._lag_tell()
         at = self._loop.clock.now()
         for told in self.watches.on_time(at):
             self._loop.take(told)
         if marks := self._marks.due(self._quotes, at):
             self._loop.take(Marked(at=at, marks=marks))
+
+    def _lag_tell(self) -> None:
+        """The link to the prices is as good as down while they all come late."""
+        if not self.has_prices or self.has_ended:
+            return
+        was_late = self.is_late
+        self._lag.look(self._quotes.values())
+        if self.is_late != was_late:
+            at = self._loop.clock.now()
+            self._loop.take(LinkChanged(at=at, link=LinkKind.PRICES, is_up=not self.is_late, cause=self._lag.text))
+
+    @property
+    def is_late(self) -> bool:
+        return bool(self._lag.text)
 
     # --- what brains say -----------------------------------------------------------------------------------------------------
 
@@ -192,6 +209,7 @@ class Floor:
     def seat(self, settings: DeskSettings) -> None:
         """Take the seats that the settings name; new ones warm up in `seats_warm`."""
         self._views.clear()
+        self._lag.settle(settings)
         for seat in self.brains.seat(settings):
             self._tell_warm(seat, is_warm=False)
 
@@ -233,7 +251,9 @@ class Floor:
     def feed_text(self) -> str:
         if self.has_ended:
             return f"{self._feed.label}: the tape has ended"
-        return self._feed.label if self.has_prices else f"{self._feed.label}: no price yet"
+        if not self.has_prices:
+            return f"{self._feed.label}: no price yet"
+        return f"{self._feed.label}: {self._lag.text}" if self.is_late else self._feed.label
 
     @property
     def cold(self) -> list[str]:

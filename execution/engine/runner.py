@@ -454,7 +454,7 @@ class Runner:
     def _check(self) -> None:
         state, note = self._loop.desk.state, self.checklist.note
         note(lines.RECONCILED, state.account.is_reconciled, state.account.reconciled_text or "asking the venue")
-        note(lines.FEEDS, self._floor.has_prices, self._floor.feed_text)
+        note(lines.FEEDS, self._floor.has_prices and not self._floor.is_late, self._floor.feed_text)
         note(lines.SETTINGS, state.settings is not None, f"version {state.account.settings_version}")
         missing = [] if state.settings is None else limits_missing(state.settings.limits)
         note(lines.LIMITS, not missing, f"not set: {', '.join(missing)}" if missing else "all set")
