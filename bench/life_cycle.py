@@ -45,8 +45,8 @@ FEE = D("0.05")
 
 
 def settings() -> DeskSettings:
-    """The preset of perpetuals; nothing is switched off."""
-    base = msgspec.structs.replace(PRESETS[AssetClass.CRYPTO_PERP], margin_per_trade=D(100), duplicate_window_s=D(0))
+    """The preset of perpetuals; no gate is switched off, and an hour may have as many entries as are lived in it."""
+    base = msgspec.structs.replace(PRESETS[AssetClass.CRYPTO_PERP], margin_per_trade=D(100), repeated_execution_max=100_000)
     limits = msgspec.structs.replace(ACCOUNT_PRESET, concentration_pct=D(100))
     return DeskSettings(
         account=ACCOUNT,
