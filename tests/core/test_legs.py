@@ -1,5 +1,6 @@
 """The next step from the legs that rest to those that should: one row for each way a venue changes them."""
 
+# mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
 from collections.abc import Callable

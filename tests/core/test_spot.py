@@ -1,6 +1,9 @@
 """Where nothing is reduce-only: the stop rests, the target is watched, and what closes shares the position."""
 
+# mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,7 @@ def bench() -> Bench:
     return Bench(at_venue(C.STOP_ORDERS))
 
 
-def opened(bench: Bench, qty: str = "10", **changes: object) -> OrderState:
+def opened(bench: Bench, qty: str = "10", **changes: Any) -> OrderState:
     """A filled entry whose stop rests; returns the entry."""
     entry = bench.buy(qty, **changes)
     bench.ack(entry)
