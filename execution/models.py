@@ -659,6 +659,24 @@ class PaperFill(models.Model):
         return self.exec_id
 
 
+class PaperAdjustment(models.Model):
+    """Money that moved at the simulated venue without a trade. Touched by brokers/simulated only."""
+
+    account = models.CharField(max_length=40)
+    adjustment_id = models.CharField(max_length=60)
+    kind = models.CharField(max_length=8)
+    symbol = models.CharField(max_length=32)
+    amount = DecimalText()
+    transact_at = models.DateTimeField()
+    booked_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "adjustment_id"], name="paper_adjustment_once")]
+
+    def __str__(self) -> str:
+        return self.adjustment_id
+
+
 class PaperBalance(models.Model):
     """Cash or position at the simulated venue: asset is the currency code, or the symbol for a position. Touched by brokers/simulated only."""
 

@@ -43,9 +43,6 @@ BOOKS_BY: Final[Mapping[str, BooksBy]] = {"simulated": BooksBy.TRADE_ID}
 #: venues that only play
 PAPER_ONLY: Final = frozenset({"simulated"})
 
-#: venues that only play
-PAPER_ONLY: Final = frozenset({"simulated"})
-
 #: what a venue may be told to lack, to stand for one that does
 REMOVABLE: Final = (
     Capability.STOP_ORDERS,
@@ -141,6 +138,8 @@ OPTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
         "fees": Rows(_FEES),
         "slippage_bps": Number("0.0", "0", "1000"),
         "slippage": Rows(_SLIPPAGE),
+        "funding_bps": Number("0.0", "-100", "100"),
+        "funding_interval_h": Number("8", "1", "24"),
         "leverage_max": Number("20", "1", "1000"),
         "self_trades": Choice(("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT"), "NONE"),
         "without": Words(tuple(REMOVABLE)),
@@ -207,11 +206,6 @@ def capabilities_of(broker: str, options: Mapping[str, object]) -> frozenset[Cap
     return VENUES[broker].difference(Capability(word) for word in venue_options(broker, options).get("without", ()))
 
 
-def is_eventually_consistent(broker: str, options: Mapping[str, object]) -> bool:
-    """Whether the venue's answers lag its stream for an account with these options. ValueError as `venue_options`."""
-    return bool(venue_options(broker, options).get("query_lag_ms"))
-
-
 def live_refusal(broker: str, options: Mapping[str, object], *, is_allowed: bool) -> str:
     """Why no account at this venue may be LIVE, in one sentence; empty when one may. `is_allowed` is the operator's own word."""
     if lack := live_lack("LIVE", capabilities_of(broker, options)):
@@ -219,6 +213,11 @@ def live_refusal(broker: str, options: Mapping[str, object], *, is_allowed: bool
     if not is_allowed:
         return "LIVE is refused: start the desk with TRADINGDESK_ALLOW_LIVE=1 when you mean it."
     return f"LIVE is refused: at the venue “{broker}” no money is real." if broker in PAPER_ONLY else ""
+
+
+def is_eventually_consistent(broker: str, options: Mapping[str, object]) -> bool:
+    """Whether the venue's answers lag its stream for an account with these options. ValueError as `venue_options`."""
+    return bool(venue_options(broker, options).get("query_lag_ms"))
 
 
 def _object(fields: Mapping[str, Field], given: Mapping[str, object], place: str) -> dict[str, Any]:

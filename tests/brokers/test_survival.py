@@ -132,13 +132,13 @@ async def test_it_says_nothing_that_is_not_kept() -> None:
     assert not next_report.done()
     store.let()
     await sent
-    assert (await next_report).exec_type is ExecType.NEW
+    assert (await next_report).exec_type is ExecType.NEW  # type: ignore[union-attr]
     # the fill happened at the venue, and is not told before it is kept
     next_report = asyncio.ensure_future(anext(aiter(told)))
     await turns()
     assert not next_report.done()
     store.let()
-    assert (await next_report).exec_type is ExecType.TRADE
+    assert (await next_report).exec_type is ExecType.TRADE  # type: ignore[union-attr]
     next_report = asyncio.ensure_future(anext(aiter(told)))
     await venue.close()
     with pytest.raises(StopAsyncIteration):

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from execution.brokers.simulated.codec import Faults, balance_row, behaviour_of, fill_row, order_row, venue_order_of
+from execution.brokers.simulated.codec import Faults, adjustment_row, balance_row, behaviour_of, fill_row, order_row, venue_order_of
 from execution.brokers.simulated.lag import Lag
 from execution.brokers.simulated.matching import Venue
 from execution.brokers.simulated.orders import BookOrder, Outcome, accepted_report, chance
 from execution.brokers.simulated.store import Batch, Store
-from execution.core.messages import Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
+from execution.core.messages import Adjusted, Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from execution.core.ports import Duplicate, LinkDown, NotSent, Refused
 from risk.core.units import Instrument, Quote
 from risk.core.verdict import Approved, Capability
@@ -52,7 +52,7 @@ class SimulatedBroker:
         self.is_eventually_consistent = bool(self._faults.query_lag)
 
     async def open(self) -> None:
-        found = await self._store.open(currency=self._currency, cash=self._starting_cash)
+        found = await self._store.open(currency=self._currency, cash=self._starting_cash, now=self._clock())
         self._venue = Venue(
             rules=self._rules,
             instruments=self._instruments,
@@ -60,11 +60,13 @@ class SimulatedBroker:
             holdings=found.holdings,
             orders=found.orders,
             fills=found.fills,
+            moved_at=found.moved_at,
             orders_so_far=found.orders_so_far,
             fills_so_far=found.fills_so_far,
         )
         held = {asset: holding.qty for asset, holding in found.holdings.items()}
         self._lag.opened([venue_order_of(order) for order in found.orders], held)
+        self._reports.put(*found.adjustments)
 
     async def close(self) -> None:
         self._venue = None
@@ -199,7 +201,7 @@ class SimulatedBroker:
 
     def _commit(self, outcome: Outcome) -> None:
         """Keep what happened; report it once it is kept."""
-        if not outcome.orders:
+        if not (outcome.orders or outcome.adjustments):
             return
         assert self._venue is not None
         shown = [venue_order_of(order) for order in outcome.orders.values()]
@@ -208,7 +210,7 @@ class SimulatedBroker:
 
     def _kept(self, outcome: Outcome, shown: Sequence[VenueOrder], held: Mapping[str, Decimal]) -> None:
         self._lag.happened(self._clock(), shown, held, outcome.fills)
-        self._reports.put(*outcome.reports)
+        self._reports.put(*outcome.adjustments, *outcome.reports)
         for fill in outcome.fills:
             if fill.exec_type is ExecType.TRADE:
                 self._doubt(next(order for order in outcome.orders.values() if order.order_id == fill.order_id), fill)
@@ -249,6 +251,7 @@ class SimulatedBroker:
             orders=tuple(order_row(order) for order in outcome.orders.values()),
             replaces=tuple((cl_ord_id, order.cl_ord_id) for cl_ord_id, order in outcome.renamed.items()),
             fills=tuple(fill_row(fill, now) for fill in outcome.fills),
+            adjustments=tuple(adjustment_row(adjusted) for adjusted in outcome.adjustments),
             balances=tuple(balance_row(asset, holdings[asset]) for asset in sorted(outcome.assets)),
         )
 
@@ -285,8 +288,12 @@ class SimulatedBroker:
         found = await self._asked().balances()
         return self._lag.balances(self._clock(), found)
 
-    def reports(self) -> AsyncIterator[Reported]:
+    def reports(self) -> AsyncIterator[Said]:
         return self._reports.stream()
+
+
+#: what the stream brings
+Said = Reported | Adjusted
 
 
 class _Reports:
@@ -294,15 +301,13 @@ class _Reports:
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self._ready: asyncio.Queue[Reported | None] = asyncio.Queue()
+        self._ready: asyncio.Queue[Said | None] = asyncio.Queue()
         #: (due, report) in the order of both: the latency is the same for all
-        self._on_the_way: deque[tuple[float, Reported]] = deque()
-        self._count = 0
+        self._on_the_way: deque[tuple[float, Said]] = deque()
 
-    def put(self, *reports: Reported) -> None:
+    def put(self, *reports: Said) -> None:
         for report in reports:
-            self._count += 1
-            keys = (report.cl_ord_id, report.exec_type, report.exec_id)
+            keys = _keys(report)
             copies = 2 if chance(self._faults.seed, "duplicate", *keys) < self._faults.duplicate else 1
             if self._faults.late and chance(self._faults.seed, "late", *keys) < self._faults.late:
                 extra_s = self._faults.late_s * chance(self._faults.seed, "how late", *keys)
@@ -310,7 +315,7 @@ class _Reports:
             else:
                 self._send(report, copies)
 
-    def _send(self, report: Reported, copies: int) -> None:
+    def _send(self, report: Said, copies: int) -> None:
         if not self._faults.latency_s:
             self._arrive(report, copies)
             return
@@ -319,7 +324,7 @@ class _Reports:
         if len(self._on_the_way) == copies:
             loop.call_later(self._faults.latency_s, self._arrive_due)
 
-    def _arrive(self, report: Reported, copies: int) -> None:
+    def _arrive(self, report: Said, copies: int) -> None:
         for _ in range(copies):
             self._ready.put_nowait(report)
 
@@ -333,6 +338,11 @@ class _Reports:
     def end(self) -> None:
         self._ready.put_nowait(None)
 
-    async def stream(self) -> AsyncIterator[Reported]:
+    async def stream(self) -> AsyncIterator[Said]:
         while (report := await self._ready.get()) is not None:
             yield report
+
+
+def _keys(said: Said) -> tuple[str, ...]:
+    """What the chance of a report belongs to."""
+    return (said.cl_ord_id, said.exec_type, said.exec_id) if isinstance(said, Reported) else (said.adjustment_id,)

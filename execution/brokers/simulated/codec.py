@@ -11,7 +11,7 @@ from execution.brokers.simulated.fees import Schedule, Tier, TierBy
 from execution.brokers.simulated.matching import Rules, SelfTrades
 from execution.brokers.simulated.orders import AT_ONCE, BookOrder, Holding
 from execution.brokers.simulated.slippage import Model, Slippage
-from execution.core.messages import ExecType, VenueFill, VenueOrder
+from execution.core.messages import Adjusted, AdjustmentKind, ExecType, VenueFill, VenueOrder
 from execution.core.orders import OrdStatus
 from execution.core.venues import capabilities_of, venue_options
 from risk.core.units import NO_LIMIT, OrdType, Side, TimeInForce
@@ -68,6 +68,7 @@ FILL_COLUMNS: Final = (
     "exec_ref_id",
     "booked_at",
 )
+ADJUSTMENT_COLUMNS: Final = ("adjustment_id", "kind", "symbol", "amount", "transact_at", "booked_at")
 BALANCE_COLUMNS: Final = ("asset", "qty", "cost")
 
 Row = tuple[Any, ...]
@@ -123,6 +124,17 @@ def fill_of(row: Sequence[Any]) -> VenueFill:
     return VenueFill(**{**values, "side": Side(values["side"]), "exec_type": ExecType(values["exec_type"])})
 
 
+def adjustment_row(adjusted: Adjusted) -> Row:
+    same = (getattr(adjusted, column) for column in ADJUSTMENT_COLUMNS[:-1])
+    return (*same, adjusted.at)
+
+
+def adjustment_of(row: Sequence[Any]) -> Adjusted:
+    values = dict(zip(ADJUSTMENT_COLUMNS, row, strict=True))
+    at = values.pop("booked_at")
+    return Adjusted(at=at, **{**values, "kind": AdjustmentKind(values["kind"])})
+
+
 def balance_row(asset: str, holding: Holding) -> Row:
     return asset, holding.qty, holding.cost
 
@@ -154,6 +166,8 @@ def behaviour_of(options: Mapping[str, object]) -> tuple[Rules, Faults]:
         seed=int(values["seed"]),
         fees=(*map(_schedule, values["fees"]), plain_fees),
         slippage=(*map(_slippage, values["slippage"]), plain_slippage),
+        funding=_part(values["funding_bps"]),
+        funding_interval=timedelta(hours=int(values["funding_interval_h"])),
         leverage_max=values["leverage_max"],
         self_trades=SelfTrades(values["self_trades"]),
         partial=float(values["partial_pct"]) / 100,

@@ -53,6 +53,10 @@ class Ledger:
             equity, gross = equity + value, gross + abs(value)
         return equity, gross
 
+    def receive(self, currency: str, amount: Decimal) -> None:
+        """Money that moved without a trade."""
+        self.holdings.setdefault(currency, Holding()).qty += amount
+
     def book(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> VenueFill:
         """Book a fill of the order: what it bought and paid, and its fee."""
         fee, fee_currency = self._charge(order, qty, price, liquidity, at)

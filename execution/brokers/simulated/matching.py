@@ -22,6 +22,7 @@ import msgspec
 from execution.brokers.simulated import refusals
 from execution.brokers.simulated.book import Book, Turn
 from execution.brokers.simulated.fees import Schedule
+from execution.brokers.simulated.funding import Funding
 from execution.brokers.simulated.ledger import Ledger
 from execution.brokers.simulated.orders import (
     AT_ONCE,
@@ -34,7 +35,7 @@ from execution.brokers.simulated.orders import (
     report,
 )
 from execution.brokers.simulated.slippage import Seen, Slippage, amount, slippage_of
-from execution.core.messages import Bar, ExecType, SendReplace, Trade, VenueFill
+from execution.core.messages import Adjusted, Bar, ExecType, SendReplace, Trade, VenueFill
 from execution.core.orders import OrdStatus
 from execution.core.venues import VENUES
 from risk.core.units import ZERO, Instrument, Quote, Side, TimeInForce, multiple_above, multiple_below
@@ -52,11 +53,13 @@ class SelfTrades(StrEnum):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """How the venue behaves. `partial` is the chance that a fill is only a part; the last schedule and model are for everything."""
+    """How the venue behaves. `funding` is a part of one, `partial` the chance that a fill is only a part; the last schedule and model are for everything."""
 
     seed: int = 1
     fees: tuple[Schedule, ...] = (Schedule(),)
     slippage: tuple[Slippage, ...] = (Slippage(),)
+    funding: Decimal = ZERO
+    funding_interval: timedelta = timedelta(hours=8)
     leverage_max: Decimal = Decimal(20)
     self_trades: SelfTrades = SelfTrades.NONE
     partial: float = 0.0
@@ -75,6 +78,7 @@ class Venue:
         holdings: Mapping[str, Holding],
         orders: Iterable[BookOrder] = (),
         fills: Iterable[VenueFill] = (),
+        moved_at: Mapping[str, datetime] | None = None,
         orders_so_far: int = 0,
         fills_so_far: int = 0,
     ) -> None:
@@ -83,6 +87,7 @@ class Venue:
         self._ledger = Ledger(
             instruments=instruments, currency=currency, holdings=holdings, fees=rules.fees, fills_so_far=fills_so_far
         )
+        self._funding = Funding(rules.funding, rules.funding_interval, moved_at or {})
         self._books: dict[str, Book] = {}
         #: the ids that replaces gave to working orders → the ids they came with
         self._renamed: dict[str, str] = {}
@@ -281,6 +286,34 @@ class Venue:
 
     def market(self, event: Quote | Trade | Bar, now: datetime) -> Outcome | None:
         """Let a market event happen; None when it changed nothing, which is the usual case."""
+        if not self._rules.funding:
+            return self._happen(event, now)
+        adjustments = self._fund(event, now)
+        outcome = self._happen(event, now)
+        if adjustments:
+            outcome = outcome or Outcome()
+            outcome.adjustments = adjustments
+            outcome.assets.add(self._instruments[event.symbol].currency)
+        return outcome
+
+    def _fund(self, event: Quote | Trade | Bar, now: datetime) -> list[Adjusted]:
+        """Settle what became due before the event, on the position as it was."""
+        instrument = self._instruments.get(event.symbol)
+        if instrument is None or not self._funding.applies_to(instrument):
+            return []
+        quote = self._book(event.symbol).quote
+        price = (
+            quote.mid if quote else event.mid if isinstance(event, Quote) else event.open if isinstance(event, Bar) else event.price
+        )
+        due = self._funding.due(event.symbol, event.start_at if isinstance(event, Bar) else event.at)
+        qty = self._ledger.holdings.get(event.symbol, Holding()).qty
+        if not qty or not price > ZERO:
+            return []
+        paid = [self._funding.paid(instrument, qty, price, settled_at=at, now=now) for at in due]
+        self._ledger.receive(instrument.currency, sum((adjusted.amount for adjusted in paid), ZERO))
+        return paid
+
+    def _happen(self, event: Quote | Trade | Bar, now: datetime) -> Outcome | None:
         book = self._books.get(event.symbol) or self._book(event.symbol)
         if book.activity is not None:
             book.activity.see(event)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from execution.brokers.simulated.fees import NOTHING_TRADED, Traded
-from execution.core.messages import ExecType, Reported, VenueFill
+from execution.core.messages import Adjusted, ExecType, Reported, VenueFill
 from execution.core.orders import OrdStatus
 from risk.core.units import ZERO, OrdType, Side, TimeInForce
 
@@ -102,6 +102,8 @@ class Outcome(msgspec.Struct):
     fills: list[VenueFill] = []
     assets: set[str] = set()
     reports: list[Reported] = []
+    #: what moved without a trade
+    adjustments: list[Adjusted] = []
     #: ids of replaces that were done, and the order each names
     renamed: dict[str, BookOrder] = {}
 

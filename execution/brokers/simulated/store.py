@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -21,24 +21,28 @@ from django.db import InterfaceError, OperationalError, connections, models, tra
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from execution.brokers.simulated.codec import (
+    ADJUSTMENT_COLUMNS,
     BALANCE_COLUMNS,
     FILL_COLUMNS,
     OPEN,
     ORDER_CHANGES,
     ORDER_COLUMNS,
     Row,
+    adjustment_of,
     fill_of,
     order_of,
     venue_order,
 )
 from execution.brokers.simulated.orders import BookOrder, Holding
-from execution.core.messages import VenueFill, VenueOrder
-from execution.models import PaperBalance, PaperFill, PaperOrder, PaperReplace
+from execution.core.messages import Adjusted, VenueFill, VenueOrder
+from execution.models import PaperAdjustment, PaperBalance, PaperFill, PaperOrder, PaperReplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _BATCH_MAX: Final = 500
+#: adjustments this young are told to whoever opens the venue, who may have missed them
+_TOLD_AGAIN: Final = timedelta(days=1)
 _RETRY_S: Final = (0.02, 0.1, 0.5, 1.0)
 
 
@@ -52,6 +56,7 @@ class Batch(msgspec.Struct, frozen=True):
     orders: tuple[Row, ...] = ()
     replaces: tuple[Row, ...] = ()
     fills: tuple[Row, ...] = ()
+    adjustments: tuple[Row, ...] = ()
     balances: tuple[Row, ...] = ()
 
 
@@ -60,17 +65,22 @@ Then = Callable[[frozenset[str]], None]
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the venue finds when it is opened: the working orders, with their fills, and what the account holds."""
+    """What the venue finds when it is opened: the working orders, with their fills, what the account holds, and what moved it.
+
+    `moved_at` is the market's time of the last fill or adjustment of each position; `adjustments` are all of the last day.
+    """
 
     orders: tuple[BookOrder, ...]
     fills: tuple[VenueFill, ...]
     holdings: dict[str, Holding]
+    moved_at: dict[str, datetime]
+    adjustments: tuple[Adjusted, ...]
     orders_so_far: int
     fills_so_far: int
 
 
 class Store(Protocol):
-    async def open(self, *, currency: str, cash: Decimal) -> Loaded:
+    async def open(self, *, currency: str, cash: Decimal, now: datetime) -> Loaded:
         """What is kept; a new account begins with `cash`."""
 
     def write(self, batch: Batch, then: Then) -> None:
@@ -89,6 +99,10 @@ class Store(Protocol):
 
 
 _ORDER_ID: Final = ORDER_COLUMNS.index("order_id")
+_FILL_SYMBOL: Final = FILL_COLUMNS.index("symbol")
+_FILL_AT: Final = FILL_COLUMNS.index("transact_at")
+_ADJUSTED_SYMBOL: Final = ADJUSTMENT_COLUMNS.index("symbol")
+_ADJUSTED_AT: Final = ADJUSTMENT_COLUMNS.index("transact_at")
 _CL_ORD_ID: Final = ORDER_COLUMNS.index("cl_ord_id")
 _STATUS: Final = ORDER_COLUMNS.index("ord_status")
 
@@ -100,9 +114,10 @@ class MemoryStore:
         self._orders: dict[str, Row] = {}
         self._replaces: dict[str, str] = {}
         self._fills: list[Row] = []
+        self._adjustments: list[Row] = []
         self._balances: dict[str, Row] = {}
 
-    async def open(self, *, currency: str, cash: Decimal) -> Loaded:
+    async def open(self, *, currency: str, cash: Decimal, now: datetime) -> Loaded:
         self._balances.setdefault(currency, (currency, cash, Decimal(0)))
         orders = tuple(order_of(row) for row in self._orders.values() if row[_STATUS] in OPEN)
         fills = map(fill_of, self._fills)
@@ -110,6 +125,11 @@ class MemoryStore:
             orders=orders,
             fills=tuple(fill for fill in fills if fill.order_id in {order.order_id for order in orders}),
             holdings={asset: Holding(qty, cost) for asset, qty, cost in self._balances.values()},
+            moved_at=_moved_at(
+                [(row[_FILL_SYMBOL], row[_FILL_AT]) for row in self._fills]
+                + [(row[_ADJUSTED_SYMBOL], row[_ADJUSTED_AT]) for row in self._adjustments]
+            ),
+            adjustments=tuple(adjustment_of(row) for row in self._adjustments if row[-1] >= now - _TOLD_AGAIN),
             orders_so_far=len(self._orders),
             fills_so_far=len(self._fills),
         )
@@ -120,6 +140,7 @@ class MemoryStore:
         self._orders |= {row[_CL_ORD_ID]: row for row in batch.orders}
         self._replaces |= dict(batch.replaces)
         self._fills += batch.fills
+        self._adjustments += batch.adjustments
         self._balances |= {row[0]: row for row in batch.balances}
         then(repeated)
 
@@ -163,11 +184,11 @@ class DatabaseStore:
 
     # --- on the loop ----------------------------------------------------------------------------------------------------
 
-    async def open(self, *, currency: str, cash: Decimal) -> Loaded:
+    async def open(self, *, currency: str, cash: Decimal, now: datetime) -> Loaded:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=f"venue-{self._account}", daemon=True)
         self._thread.start()
-        return await self._read(lambda: self._load(currency, cash))
+        return await self._read(lambda: self._load(currency, cash, now))
 
     def write(self, batch: Batch, then: Then) -> None:
         self._queue.put(_Write(batch, then))
@@ -261,6 +282,9 @@ class DatabaseStore:
                 cursor.executemany(tables.new_replace, rows)
             if batch.fills:
                 cursor.executemany(tables.new_fill, [tables.fills.adapted(connection, account, row) for row in batch.fills])
+            if batch.adjustments:
+                rows = [tables.adjustments.adapted(connection, account, row) for row in batch.adjustments]
+                cursor.executemany(tables.adjustments.insert, rows)
             if batch.balances:
                 rows = [tables.balances.adapted(connection, account, row) for row in batch.balances]
                 cursor.executemany(tables.put_balance, rows)
@@ -290,7 +314,7 @@ class DatabaseStore:
         replaces = PaperReplace.objects.using(self._using).filter(account=self._account, cl_ord_id=cl_ord_id)
         return self._orders(cl_ord_id__in=replaces.values("orig_cl_ord_id"))
 
-    def _load(self, currency: str, cash: Decimal) -> Loaded:
+    def _load(self, currency: str, cash: Decimal, now: datetime) -> Loaded:
         balances = PaperBalance.objects.using(self._using)
         balances.get_or_create(account=self._account, asset=currency, defaults={"qty": cash})
         rows = self._orders(ord_status__in=OPEN)
@@ -299,14 +323,34 @@ class DatabaseStore:
             orders=tuple(order_of(row) for row in rows),
             fills=tuple(fill_of(row) for row in fills.order_by("id").values_list(*FILL_COLUMNS)),
             holdings={b.asset: Holding(b.qty, b.cost) for b in balances.filter(account=self._account)},
+            moved_at=self._moved_at(),
+            adjustments=self._adjustments(now),
             orders_so_far=self._last(PaperOrder, "order_id"),
             fills_so_far=self._last(PaperFill, "exec_id"),
         )
+
+    def _moved_at(self) -> dict[str, datetime]:
+        fills = PaperFill.objects.using(self._using).filter(account=self._account)
+        adjustments = PaperAdjustment.objects.using(self._using).filter(account=self._account)
+        last = models.Max("transact_at")
+        return _moved_at(row for rows in (fills, adjustments) for row in rows.values_list("symbol").annotate(last))
+
+    def _adjustments(self, now: datetime) -> tuple[Adjusted, ...]:
+        rows = PaperAdjustment.objects.using(self._using).filter(account=self._account, booked_at__gte=now - _TOLD_AGAIN)
+        return tuple(adjustment_of(row) for row in rows.order_by("id").values_list(*ADJUSTMENT_COLUMNS))
 
     def _last(self, model: Any, column: str) -> int:
         """The highest number given out so far: ids are a letter and nine digits."""
         last = model.objects.using(self._using).filter(account=self._account).aggregate(last=models.Max(column))["last"]
         return int(last[1:]) if last else 0
+
+
+def _moved_at(moves: Iterable[tuple[str, datetime]]) -> dict[str, datetime]:
+    """The last time of each symbol."""
+    last: dict[str, datetime] = {}
+    for symbol, at in moves:
+        last[symbol] = max(at, last.get(symbol, at))
+    return last
 
 
 _NOTHING: Final = object()
@@ -341,6 +385,7 @@ class _Tables:
         self.orders = _Columns(PaperOrder, ORDER_COLUMNS)
         self.replaces = _Columns(PaperReplace, ("cl_ord_id", "orig_cl_ord_id"))
         self.fills = _Columns(PaperFill, FILL_COLUMNS)
+        self.adjustments = _Columns(PaperAdjustment, ADJUSTMENT_COLUMNS)
         self.balances = _Columns(PaperBalance, BALANCE_COLUMNS)
         changes = ", ".join(f'"{name}" = %s' for name in ORDER_CHANGES)
         self.new_order = f"{self.orders.insert} ON CONFLICT (account, cl_ord_id) DO NOTHING"
