@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -146,19 +145,18 @@ class Visitor:
         return await banner.inner_text()
 
     async def open_clear(self, reason: str) -> None:
+        """The dialog that clears the kill of the firm, filled in, once its hold is over."""
         await self.look_at()
         await self.page.locator("#banner .killed a").first.click()
         form = self.page.locator("#dialog form")
         await form.locator("[name=reason]").fill(reason)
         await form.locator("[name=phrase]").fill("clear firm")
+        await expect(form.locator("button[type=submit]")).to_be_enabled(timeout=30_000)
 
     async def clear(self, reason: str) -> None:
-        """Clear the kill of the firm, as soon as its hold is over."""
+        """Clear the kill of the firm."""
         await self.open_clear(reason)
-        fire = self.page.locator("#dialog form button[type=submit]")
-        await expect(fire).to_have_text(re.compile("^Clear"), timeout=PAGE_MS)
-        await expect(fire).not_to_have_attribute("data-ready", re.compile(""), timeout=30_000)
-        await fire.click()
+        await self.page.locator("#dialog form button[type=submit]").click()
         await expect(self.page.locator("#banner .killed")).to_have_count(0, timeout=PAGE_MS)
 
     async def states(self) -> list[str]:
