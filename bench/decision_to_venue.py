@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ def measure() -> list[Figure]:
     process_prepare()
     account_id = account_make().pk
     waits = asyncio.run(_drive(account_id))
+    if len(waits) < RATE * (SECONDS - WARM_S) * 0.99:
+        sys.exit(f"only {len(waits)} decisions became orders: something denies them, and nothing was measured")
     how = (
         f"{len(waits):,} orders at {RATE} decisions/s over {SYMBOLS} symbols with brackets, acknowledgements, fills and exits; "
         "handled → submit called, journal and rows committed between"

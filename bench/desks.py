@@ -50,6 +50,7 @@ def settings_of(*symbols: str, brain: str = "ema_cross", **changes: Any) -> Desk
         "order_equity_pct_max": NO_LIMIT,
         "order_rate_max": NO_LIMIT,
         "repeated_execution_max": 10**9,
+        "duplicate_window_s": D(0),
         "entries_in_flight_max": 10**9,
         "adds_max": 10**9,
         "breaker_losses": 10**9,
