@@ -8,6 +8,7 @@ import msgspec
 from django.db import models
 from django.db.models import Q
 
+import execution.paper  # noqa: F401 - rows as well: Django looks for them here
 from execution.core.brackets import BracketStatus
 from execution.core.controls import BotStatus
 from execution.core.messages import CommandKind, CommandStatus, SignalKind
@@ -536,6 +537,27 @@ class Alarm(models.Model):
         return self.title
 
 
+class Discrepancy(models.Model):
+    """A symbol of which the venue holds another quantity than we: from the first look to how it ended."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="discrepancies")
+    symbol = models.CharField(max_length=32)
+    ours = DecimalText()
+    theirs = DecimalText()
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    #: in words, with who and why where a person ended it
+    ended = models.CharField(max_length=300, blank=True, default="")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-since"]
+        constraints = [models.UniqueConstraint(fields=["account", "symbol", "since"], name="one_discrepancy_per_symbol_and_time")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol}: ours {self.ours}, the venue's {self.theirs}"
+
+
 class Bar(models.Model):
     """A closed bar, for charts and warm-up. Times are the market's."""
 
@@ -581,112 +603,3 @@ class FeedOffset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feed} at {self.offset}"
-
-
-class PaperOrder(models.Model):
-    """An order at the simulated venue. Touched by brokers/simulated only."""
-
-    account = models.CharField(max_length=40)
-    order_id = models.CharField(max_length=32)
-    cl_ord_id = models.CharField(max_length=18)
-    replaced_as = models.CharField(max_length=18, blank=True, default="")
-    symbol = models.CharField(max_length=32)
-    side = models.CharField(max_length=4)
-    ord_type = models.CharField(max_length=12)
-    time_in_force = models.CharField(max_length=4)
-    order_qty = DecimalText()
-    cum_qty = DecimalText(default=0)
-    prevented_qty = DecimalText(default=0)
-    price = DecimalText(null=True)
-    stop_px = DecimalText(null=True)
-    reduce_only = models.BooleanField(default=False)
-    post_only = models.BooleanField(default=False)
-    is_triggered = models.BooleanField(default=False)
-    ord_status = models.CharField(max_length=20)
-    text = models.CharField(max_length=200, blank=True, default="")
-    created_at = models.DateTimeField()
-    updated_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["account", "cl_ord_id"], name="paper_client_id_once"),
-            models.UniqueConstraint(fields=["account", "order_id"], name="paper_order_id_once"),
-        ]
-        indexes = [models.Index(fields=["account", "ord_status"], name="paper_order_open")]
-
-    def __str__(self) -> str:
-        return self.order_id
-
-
-class PaperReplace(models.Model):
-    """The id that a replace gave an order at the simulated venue, and the id the order came with. Touched by brokers/simulated only."""
-
-    account = models.CharField(max_length=40)
-    cl_ord_id = models.CharField(max_length=18)
-    orig_cl_ord_id = models.CharField(max_length=18)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "cl_ord_id"], name="paper_replace_once")]
-
-    def __str__(self) -> str:
-        return self.cl_ord_id
-
-
-class PaperFill(models.Model):
-    """A fill at the simulated venue. Touched by brokers/simulated only."""
-
-    account = models.CharField(max_length=40)
-    exec_id = models.CharField(max_length=32)
-    order_id = models.CharField(max_length=32)
-    cl_ord_id = models.CharField(max_length=18)
-    symbol = models.CharField(max_length=32)
-    side = models.CharField(max_length=4)
-    last_qty = DecimalText()
-    last_px = DecimalText()
-    fee = DecimalText()
-    fee_currency = models.CharField(max_length=8)
-    liquidity = models.CharField(max_length=8)
-    transact_at = models.DateTimeField()
-    exec_type = models.CharField(max_length=16, default="TRADE")
-    exec_ref_id = models.CharField(max_length=32, blank=True, default="")
-    booked_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "exec_id"], name="paper_exec_id_once")]
-        indexes = [models.Index(fields=["account", "booked_at"], name="paper_fill_time")]
-
-    def __str__(self) -> str:
-        return self.exec_id
-
-
-class PaperAdjustment(models.Model):
-    """Money that moved at the simulated venue without a trade. Touched by brokers/simulated only."""
-
-    account = models.CharField(max_length=40)
-    adjustment_id = models.CharField(max_length=60)
-    kind = models.CharField(max_length=8)
-    symbol = models.CharField(max_length=32)
-    amount = DecimalText()
-    transact_at = models.DateTimeField()
-    booked_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "adjustment_id"], name="paper_adjustment_once")]
-
-    def __str__(self) -> str:
-        return self.adjustment_id
-
-
-class PaperBalance(models.Model):
-    """Cash or position at the simulated venue: asset is the currency code, or the symbol for a position. Touched by brokers/simulated only."""
-
-    account = models.CharField(max_length=40)
-    asset = models.CharField(max_length=32)
-    qty = DecimalText(default=0)
-    cost = DecimalText(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "asset"], name="one_paper_balance")]
-
-    def __str__(self) -> str:
-        return f"{self.asset} {self.qty}"

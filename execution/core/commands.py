@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from execution.core import by_hand, decisions, kills
+from execution.core import by_hand, decisions, disagreements, kills
 from execution.core.account import rebase
 from execution.core.controls import BotState, BotStatus, CommandRefused, CommandState
 from execution.core.halts import bots_in, clear, impose, over_bot, pause_what_ran, pauses_of
@@ -320,4 +320,6 @@ _HANDLERS: Final[Mapping[CommandKind, Callable[[Turn, CommandSpec], str]]] = {
     CommandKind.ARM: by_hand.arm,
     CommandKind.QUERY: _query,
     CommandKind.RESET_BREAKER: _reset_breaker,
+    CommandKind.ADOPT: disagreements.adopted,
+    CommandKind.IGNORE: disagreements.ignored,
 }

@@ -103,6 +103,23 @@ class CommandState(msgspec.Struct, kw_only=True):
     fills: list[str] = []
 
 
+class DiscrepancyState(msgspec.Struct, kw_only=True):
+    """One symbol of which the venue holds another quantity than we: as it was seen last, and how it ended."""
+
+    symbol: str
+    ours: Decimal
+    theirs: Decimal
+    since: datetime
+    seen_at: datetime
+    #: in words, with who and why where a person ended it; empty while it stands
+    ended: str = ""
+    ended_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.symbol}:{self.since.isoformat()}"
+
+
 class AlarmState(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm that is raised now."""
 

@@ -202,6 +202,9 @@ class CommandKind(StrEnum):
     MOVE_LEG = "MOVE_LEG"
     ARM = "ARM"
     SUBMIT_DECISION = "SUBMIT_DECISION"
+    #: settle a disagreement with the venue about a symbol: believe the venue, or let the difference be
+    ADOPT = "ADOPT"
+    IGNORE = "IGNORE"
 
 
 class KillChoice(StrEnum):

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from execution.core import conditions, kills
+from execution.core import conditions, disagreements, kills
 from execution.core.controls import BotStatus
-from execution.core.foreign import adopt, release, report_of
+from execution.core.foreign import release, report_of
 from execution.core.messages import (
     AnswerCommand,
     BooksBy,
@@ -40,7 +39,6 @@ from execution.core.ports import FILLS_OVERLAP
 from execution.core.reports import conclude, tell
 from execution.core.sending import RECONCILE, backoff_ms, cancel_request, query, query_timer
 from execution.core.turn import Turn
-from risk.core.units import ZERO
 from risk.core.verdict import Capability
 from risk.core.wording import number
 
@@ -253,7 +251,7 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
             _compare(turn, ours, order, asked_at=event.asked_at)
     _ask_about_missing(turn, event, shown)
     foreign = _foreign_orders(turn, event.orders)
-    apart = _positions_apart(turn, event)
+    apart = disagreements.compare(turn, event, until=_shown_until(turn, event))
     if not account.links_down.get("ORDERS") and (account.orders_up_at is None or event.asked_at >= account.orders_up_at):
         conditions.is_reconciled(turn)
     account.reconciled_at = turn.at
@@ -318,42 +316,8 @@ def _foreign_orders(turn: Turn, shown: Iterable[VenueOrder]) -> int:
     return len(foreign)
 
 
-def _positions_apart(turn: Turn, event: Reconciled) -> list[str]:
-    """The symbols whose quantity the venue sees otherwise. One that moved since the question was asked is judged next time."""
-    apart = []
-    for symbol in sorted({*event.positions, *turn.state.positions, *conditions.disagreed(turn)}):
-        position = turn.state.positions.get(symbol)
-        if position is not None and position.updated_at is not None and position.updated_at >= _shown_until(turn, event):
-            continue
-        ours, theirs = turn.qty(symbol), event.positions.get(symbol, ZERO)
-        if ours == theirs or adopt(turn, symbol, theirs):
-            conditions.agreed(turn, symbol)
-            turn.clear_alarm(f"discrepancy:{symbol}")
-            for key in [
-                key for key in turn.state.alarms if key.startswith((f"bust:{symbol}:", f"split:{symbol}:", f"adjustment:{symbol}:"))
-            ]:
-                turn.clear_alarm(key)
-        else:
-            apart.append(symbol)
-            _apart(turn, symbol, ours, theirs)
-    return apart
-
-
-def _apart(turn: Turn, symbol: str, ours: Decimal, theirs: Decimal) -> None:
-    conditions.begin(turn, conditions.discrepancy(symbol))
-    turn.alarm(
-        f"discrepancy:{symbol}",
-        priority=1,
-        title=f"The venue does not agree about {symbol}",
-        cause=f"Ours is {number(ours)}, the venue's {number(theirs)}.",
-        consequence=f"{symbol} takes no entry until both agree; its stops stay.",
-        to_do="Ask the venue again; if it stays, find out which side is right.",
-        symbol=symbol,
-    )
-
-
 def _verdict(apart: list[str], foreign: int) -> str:
-    parts = [f"{', '.join(apart)} {'differs' if len(apart) == 1 else 'differ'}"] if apart else []
+    parts = list(apart)
     if foreign:
         parts.append(f"{foreign} foreign {'order' if foreign == 1 else 'orders'}")
     return "; ".join(parts) or "agrees"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from execution.core.brackets import BracketState, ExitState
-from execution.core.controls import AccountState, AlarmState, BotState, CommandState, SymbolState
+from execution.core.controls import AccountState, AlarmState, BotState, CommandState, DiscrepancyState, SymbolState
 from execution.core.ledger import Ledger
 from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
 from execution.core.orders import OrderState
@@ -62,6 +63,10 @@ class DeskState(msgspec.Struct, kw_only=True):
     timers: dict[str, datetime] = {}
     watches: dict[str, Watch] = {}
     parked: list[Parked] = []
+    #: symbol → what the venue and we disagree about now
+    discrepancies: dict[str, DiscrepancyState] = {}
+    #: symbol → the difference a person chose to ignore, the venue's quantity less ours
+    ignored: dict[str, Decimal] = {}
     #: ids of the venue's adjustments that are booked, oldest first, bounded
     adjustments: list[str] = []
 
@@ -81,4 +86,5 @@ ENTITIES: Final[Mapping[str, Any]] = {
     "halt_cleared": Halt,
     "alarm": AlarmState,
     "alarm_cleared": AlarmState,
+    "discrepancy": DiscrepancyState,
 }

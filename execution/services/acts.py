@@ -32,6 +32,8 @@ VALID_FOR: Final = {
     CommandKind.MOVE_LEG: timedelta(seconds=10),
     CommandKind.ARM: timedelta(seconds=10),
     CommandKind.SUBMIT_DECISION: timedelta(seconds=10),
+    CommandKind.ADOPT: timedelta(seconds=10),
+    CommandKind.IGNORE: timedelta(seconds=10),
     CommandKind.FLATTEN: timedelta(seconds=60),
     CommandKind.CLOSE: timedelta(seconds=60),
 }

@@ -131,6 +131,16 @@ def breaker_reset(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> A
     return _on_account(CommandKind.RESET_BREAKER, account, symbol, **asked)
 
 
+def discrepancy_adopt(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> Act:
+    """Believe the venue about a symbol: what it holds beyond ours, or less, is booked for EXTERNAL at the mark."""
+    return _on_account(CommandKind.ADOPT, account, _disagreed(account, symbol), **asked)
+
+
+def discrepancy_ignore(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> Act:
+    """Let the difference of a symbol be, exactly as it is now."""
+    return _on_account(CommandKind.IGNORE, account, _disagreed(account, symbol), **asked)
+
+
 def venue_query(*, account: Account, target: str = "", **asked: Unpack[Asked]) -> Act:
     """Ask the venue for its orders, fills and positions now; `target` names one order where only that is in doubt."""
     return _on_account(CommandKind.QUERY, account, target, **asked)
@@ -158,6 +168,12 @@ def _on_account(kind: CommandKind, account: Account, target: str, terms: Terms =
     """One Command for this account about one thing of it."""
     ask = Ask(kind=kind, scope=Scope(ScopeKind.ACCOUNT, account.code), target=target, terms=terms, **asked)
     return act_make(ask, lambda act: command_add(act, ask, [account]))
+
+
+def _disagreed(account: Account, symbol: str) -> str:
+    if not account.discrepancies.filter(symbol=symbol, ended_at=None).exists():
+        raise ActRefused(f"The venue of {account.name} does not disagree about {symbol}.")
+    return symbol
 
 
 def _known_order(account: Account, cl_ord_id: str) -> Order:

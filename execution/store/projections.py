@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 from execution import models
 from execution.core.brackets import BracketState, BracketStatus
-from execution.core.controls import AccountState, AlarmState, BotState, SymbolState
+from execution.core.controls import AccountState, AlarmState, BotState, DiscrepancyState, SymbolState
 from execution.core.messages import AnswerCommand, ClearAlarm, Effect, Publish, RaiseAlarm, SignalRecord
 from execution.core.orders import OrderState
 from execution.core.positions import FillState, PositionState
@@ -77,6 +77,10 @@ def _symbol(s: SymbolState) -> Row:
     )
 
 
+def _discrepancy(d: DiscrepancyState) -> Row:
+    return (d.symbol, d.since, d.ours, d.theirs, d.seen_at, d.ended, d.ended_at)
+
+
 def _account(a: AccountState) -> Row:
     return (
         *(a.seq, a.cash, a.equity, a.day_start_equity, a.peak_equity, a.realised, a.fees, a.day_end_at, a.conditions),
@@ -128,7 +132,9 @@ PROJECTED: Final[dict[str, Projected]] = {
         Table(
             models.Position,
             key=("account_id", "symbol"),
-            columns=_columns("bot qty avg_px contract_value is_inverse realised fees unrealised mark marked_at opened_at updated_at is_open"),
+            columns=_columns(
+                "bot qty avg_px contract_value is_inverse realised fees unrealised mark marked_at opened_at updated_at is_open"
+            ),
         ),
         _position,
     ),
@@ -142,6 +148,10 @@ PROJECTED: Final[dict[str, Projected]] = {
             ),
         ),
         _symbol,
+    ),
+    "discrepancy": Projected(
+        Table(models.Discrepancy, key=("account_id", "symbol", "since"), columns=_columns("ours theirs seen_at ended ended_at")),
+        _discrepancy,
     ),
     "account": Projected(
         Table(

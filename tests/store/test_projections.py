@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from execution.core.controls import AlarmState, BotState, BotStatus
+from execution.core.controls import AlarmState, BotState, BotStatus, DiscrepancyState
 from execution.core.messages import AnswerCommand, ClearAlarm, CommandStatus, Effect, RaiseAlarm, Step
 from execution.core.orders import OrdStatus
-from execution.models import Account, Act, Alarm, Bot, Command, Fill, Order, Signal
+from execution.models import Account, Act, Alarm, Bot, Command, Discrepancy, Fill, Order, Signal
 from execution.models import BotState as BotRow
 from execution.store import journal
 from execution.store.projections import SignalFold, signals_last
@@ -71,6 +71,22 @@ def test_it_marks_a_busted_fill_and_keeps_its_correction(leased: Account) -> Non
         ("x1", "", at(1)),
         ("x2", "x1", None),
     ]
+
+
+def test_it_writes_a_disagreement_from_its_beginning_to_its_end(leased: Account) -> None:
+    found = DiscrepancyState(symbol="BTCUSDT", ours=Decimal(10), theirs=Decimal(8), since=at(0), seen_at=at(0))
+    commit(leased, publish("discrepancy", found.key, found))
+    found.theirs, found.seen_at, found.ended, found.ended_at = Decimal("7.5"), at(2), "the venue agrees", at(2)
+    commit(leased, publish("discrepancy", found.key, found))
+    row = Discrepancy.objects.get()
+    assert (row.ours, row.theirs, row.since, row.seen_at, row.ended, row.ended_at) == (
+        10,
+        Decimal("7.5"),
+        at(0),
+        at(2),
+        "the venue agrees",
+        at(2),
+    )
 
 
 def test_it_counts_the_same_denial_on_one_row(leased: Account) -> None:
