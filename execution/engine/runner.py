@@ -202,7 +202,6 @@ class Runner:
         parts = self._parts
         recovered = await parts.database.run(recover, self.account_id)
         account = await parts.database.run(Account.objects.get, pk=self.account_id)
-        news = await parts.database.run(poll, {self.account_id: 0})
         replayed = f"{recovered.events} events in {recovered.seconds:.2f} s"
         self.checklist.note(lines.JOURNAL, True, replayed)
         log.info("the journal is replayed", account=account.code, seq=recovered.desk.seq, took=replayed)
@@ -216,6 +215,8 @@ class Runner:
         feed = parts.open_feed(
             account.feed, instruments=recovered.settings.instruments, seed=_FEED_SEED, offset=offset, clock=parts.clock.now
         )
+        # last, because opening may take its time: a halt that was set meanwhile stands before anything can leave
+        news = await parts.database.run(poll, {self.account_id: 0})
         self._build(recovered, feed, account)
         await self._row_write(feed_label=feed.label, feed_is_synthetic=feed.is_synthetic, engine=parts.engine)
         parts.publisher.add(self)
@@ -266,7 +267,8 @@ class Runner:
     def _begin(self, recovered: Recovered, news: Poll) -> None:
         """The journaled start: who we are, the settings in force, the halts that stand, the links that are up."""
         self.take(Started(at=self.now(), token=self.lease.token, core_version=CORE_VERSION, epoch=recovered.epoch))
-        news.settings = recovered.settings
+        commands, news.commands = news.commands, []
+        news.settings = news.settings or recovered.settings
         self.apply(news)
         for link in (LinkKind.LEASE, LinkKind.JOURNAL, LinkKind.ORDERS):
             self.take(LinkChanged(at=self.now(), link=link, is_up=True))
@@ -274,6 +276,7 @@ class Runner:
             self._start_bot(bot)
         if self._retry is not None:
             self.take(msgspec.structs.replace(self._retry, at=self.now()))
+        self.apply(Poll(commands, []))
 
     def _start_bot(self, bot: str) -> None:
         """Start a bot that should run and does not: its row says so, whoever was asleep when a person did."""

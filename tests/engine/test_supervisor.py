@@ -204,6 +204,31 @@ async def test_it_lets_an_account_go_that_was_taken_while_it_started(place: Plac
         assert one.is_running
 
 
+async def test_it_begins_under_a_halt_that_was_set_while_it_started(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    opening, go, opens = asyncio.Event(), asyncio.Event(), SimulatedBroker.open
+
+    async def take_time(broker: SimulatedBroker) -> None:
+        opening.set()
+        await go.wait()
+        await opens(broker)
+
+    monkeypatch.setattr(SimulatedBroker, "open", take_time)
+    async with place.engine() as engine:
+        await opening.wait()
+        await place.rows(
+            lambda: Halt.objects.create(
+                halt_id="h1", scope="FIRM", mode=HaltMode.HALTED, cause=HaltCause.MANUAL, reason="now", by="alice", at=timezone.now()
+            )
+        )
+        go.set()
+        await until(lambda: engine.is_open and engine.runner.desk.state.account.is_reconciled)
+        await until(lambda: engine.runner._loop.unwritten == 0)
+        written = await place.rows(lambda: journal.load(place.account.pk))
+    assert written is not None
+    kinds = [type(entry.event).__name__ for entry in written.tail]
+    assert kinds.index("HaltsLoaded") < kinds.index("LinkChanged")
+
+
 async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisors, "BACKOFF_S_FIRST", 0.001)
     monkeypatch.setattr(supervisors, "BACKOFF_S_MAX", 0.001)
