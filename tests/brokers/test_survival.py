@@ -16,7 +16,7 @@ from execution.brokers.simulated import DatabaseStore, MemoryStore
 from execution.brokers.simulated.store import Batch, Then
 from execution.core.messages import ExecType
 from execution.core.orders import OrdStatus
-from execution.models import PaperBalance, PaperFill, PaperOrder
+from execution.paper import PaperBalance, PaperFill, PaperOrder
 from risk.core.units import Side, TimeInForce
 from tests.brokers.builders import D, Told, broker, limit, order, quote, stop
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from execution.core.messages import Decision, SignalKind
-from execution.models import Order, PaperOrder, Signal
+from execution.models import Order, Signal
+from execution.paper import PaperOrder
 from tests.engine.desk import Place, Scripted
 from tests.engine.venue import until
 

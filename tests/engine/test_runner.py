@@ -18,12 +18,12 @@ from execution.models import (
     JournalEntry,
     Lease,
     Order,
-    PaperOrder,
     Position,
     Signal,
     Snapshot,
 )
 from execution.models import Engine as EngineRow
+from execution.paper import PaperOrder
 from execution.store.polls import Poll
 from risk.core.book import Halt
 from risk.core.units import Scope, ScopeKind

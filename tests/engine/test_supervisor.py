@@ -19,7 +19,8 @@ from execution.core.messages import Commanded, CommandKind, CommandStatus, Decis
 from execution.core.orders import OrdStatus
 from execution.engine import supervisor as supervisors
 from execution.engine.clock import Clock
-from execution.models import Account, AccountState, Act, Alarm, BotLog, Command, JournalEntry, Lease, Order, PaperOrder, PoisonEvent
+from execution.models import Account, AccountState, Act, Alarm, BotLog, Command, JournalEntry, Lease, Order, PoisonEvent
+from execution.paper import PaperOrder
 from execution.store import journal
 from execution.store.settings import settings_version_ensure
 from risk.core.units import OrdType, Scope, ScopeKind

@@ -35,7 +35,7 @@ from execution.brokers.simulated.codec import (
 )
 from execution.brokers.simulated.orders import BookOrder, Holding
 from execution.core.messages import Adjusted, VenueFill, VenueOrder
-from execution.models import PaperAdjustment, PaperBalance, PaperFill, PaperOrder, PaperReplace
+from execution.paper import PaperAdjustment, PaperBalance, PaperFill, PaperOrder, PaperReplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
