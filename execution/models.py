@@ -537,6 +537,27 @@ class Alarm(models.Model):
         return self.title
 
 
+class Discrepancy(models.Model):
+    """A symbol of which the venue holds another quantity than we: from the first look to how it ended."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="discrepancies")
+    symbol = models.CharField(max_length=32)
+    ours = DecimalText()
+    theirs = DecimalText()
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    #: in words, with who and why where a person ended it
+    ended = models.CharField(max_length=300, blank=True, default="")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-since"]
+        constraints = [models.UniqueConstraint(fields=["account", "symbol", "since"], name="one_discrepancy_per_symbol_and_time")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol}: ours {self.ours}, the venue's {self.theirs}"
+
+
 class Bar(models.Model):
     """A closed bar, for charts and warm-up. Times are the market's."""
 
