@@ -218,7 +218,13 @@ async def test_it_begins_under_a_halt_that_was_set_while_it_started(place: Place
         await opening.wait()
         await place.rows(
             lambda: Halt.objects.create(
-                halt_id="h1", scope="FIRM", mode=HaltMode.HALTED, cause=HaltCause.MANUAL, reason="now", by="alice", at=timezone.now()
+                halt_id="h1",
+                scope="FIRM",
+                mode=HaltMode.HALTED,
+                cause=HaltCause.MANUAL,
+                reason="now",
+                by="alice",
+                at=timezone.now(),
             )
         )
         go.set()
