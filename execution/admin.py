@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
 from execution import services
-from execution.brains import BRAINS
+from execution.brains import brains
 from execution.core.venues import VENUES, options_told
 from execution.models import Account, Bot
 from execution.services.accounts import account_problems, bot_problems
@@ -60,7 +60,7 @@ class AccountAdmin(AuditedAdmin):
 
 
 class BotForm(AuditedForm):
-    brain = forms.ChoiceField(choices=[(name, f"{name}: {brain.summary}") for name, brain in sorted(BRAINS.items())])
+    brain = forms.ChoiceField()
     trades = forms.ModelMultipleChoiceField(
         queryset=Instrument.objects.all(),
         required=False,
@@ -71,6 +71,7 @@ class BotForm(AuditedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        cast("forms.ChoiceField", self.fields["brain"]).choices = _brain_choices(self.instance.brain)
         self.fields["params"].help_text = _params_told()
         if self.instance.pk:
             self.fields["trades"].initial = list(self.instance.instruments.values_list("pk", flat=True))
@@ -104,10 +105,16 @@ class BotAdmin(AuditedAdmin):
         services.bot_delete(bot=row, by=by, reason=reason, origin=origin)
 
 
+def _brain_choices(now: str) -> list[tuple[str, str]]:
+    """Every brain, and the bot's own where its file cannot be used: a form that does not offer it would change it."""
+    told = {name: f"{name}: {brain.summary}" for name, brain in sorted(brains().items())}
+    return list((told if not now else {now: f"{now}: cannot be used"} | told).items())
+
+
 def _params_told() -> str:
     """Every brain's parameters with default and bounds."""
     told = (
         f"{name}: " + ", ".join(f"{param} {default} ({low}–{high})" for param, (default, low, high) in brain.PARAMS.items())
-        for name, brain in sorted(BRAINS.items())
+        for name, brain in sorted(brains().items())
     )
     return "What differs from the defaults, as JSON. " + " · ".join(told)

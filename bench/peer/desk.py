@@ -14,7 +14,7 @@ import msgspec
 
 from bench.desks import SYMBOL, settings_of
 from bench.peer.tape import AWAY, HALF_SPREAD, START_NS, STEP_NS, middle
-from execution.brains import BRAINS
+from execution.brains import brains
 from execution.brains.base import HOLD, Brain, Decision, View, entry
 from execution.brokers.simulated.codec import behaviour_of
 from execution.brokers.simulated.matching import Venue
@@ -79,7 +79,7 @@ class Ours:
     """The desk in memory: the listener of its brain and the shell of its Desk."""
 
     def __init__(self, every: int) -> None:
-        BRAINS[BracketEvery.name] = BracketEvery
+        brains()[BracketEvery.name] = BracketEvery
         settings = settings_of(
             SYMBOL,
             brain=BracketEvery.name,
@@ -181,8 +181,11 @@ class Ours:
     def bar_closed(self, bar: Bar) -> None:
         """Nobody draws them here."""
 
-    def brain_stopped(self, seat: Seat, errors: int, text: str) -> None:
-        raise AssertionError(f"{seat.bot.code} raised {errors} times: {text}")
+    def brain_raised(self, seat: Seat, trace: str) -> None:
+        raise AssertionError(f"{seat.bot.code} raised: {trace}")
+
+    def brain_stopped(self, seat: Seat, errors: int, why: str, trace: str) -> None:
+        raise AssertionError(f"{seat.bot.code} raised {errors} times: {trace}")
 
 
 def tape(quotes: int) -> list[Quote]:

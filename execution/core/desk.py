@@ -184,9 +184,10 @@ def _bot_changed(turn: Turn, event: BotChanged) -> None:
         turn,
         Scope(ScopeKind.BOT, bot.code),
         HaltCause.BRAIN_ERRORS,
-        f"The brain raised {event.errors} times in a row: {event.text}",
-        title=f"Bot {bot.code} is stopped",
-        to_do="Read the traceback on the bot's page; clear the halt when it is repaired.",
+        f"The brain raised {event.errors} times in a row: {event.text}" if event.errors > 1 else event.text,
+        mode=HaltMode.HALTED,
+        title=f"Bot {bot.code} is stopped: its brain failed",
+        to_do="Read the traceback on the bot's page, repair the brain and start the engine again; then clear the halt.",
     )
 
 

@@ -14,6 +14,7 @@ from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 
 DESK = "the desk"
+_WORDS = {HaltMode.REDUCE_ONLY: "reduce-only", HaltMode.HALTED: "halted"}
 
 
 def impose(turn: Turn, halt: Halt, *, spared: str = "") -> int:
@@ -24,13 +25,22 @@ def impose(turn: Turn, halt: Halt, *, spared: str = "") -> int:
 
 
 def latch(
-    turn: Turn, scope: Scope, cause: HaltCause, reason: str, *, title: str, to_do: str, priority: int = 1, spared: str = ""
+    turn: Turn,
+    scope: Scope,
+    cause: HaltCause,
+    reason: str,
+    *,
+    title: str,
+    to_do: str,
+    mode: HaltMode = HaltMode.REDUCE_ONLY,
+    priority: int = 1,
+    spared: str = "",
 ) -> None:
-    """A halt the desk sets by itself: REDUCE_ONLY, with an alarm that stands as long as it does."""
+    """A halt the desk sets by itself, with an alarm that stands as long as it does."""
     halt = Halt(
         halt_id=f"{turn.state.account.account}-{cause.value.lower()}-{turn.state.epoch}-{turn.state.seq + 1}-{len(turn.state.halts)}",
         scope=scope,
-        mode=HaltMode.REDUCE_ONLY,
+        mode=mode,
         cause=cause,
         reason=reason,
         by=DESK,
@@ -42,7 +52,7 @@ def latch(
         priority=priority,
         title=title,
         cause=reason,
-        consequence=f"The {scope} is reduce-only until a person clears it: no new entries, working ones are being canceled, stops stay.",
+        consequence=f"The {scope} is {_WORDS[mode]} until a person clears it: no new entries, working ones are being canceled, stops stay.",
         to_do=to_do,
         bot=scope.key if scope.kind is ScopeKind.BOT else "",
         symbol=scope.key if scope.kind is ScopeKind.INSTRUMENT else "",

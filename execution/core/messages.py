@@ -544,7 +544,7 @@ class SettingsChanged(_Event, frozen=True, tag="settings_changed"):
 
 
 class BotChanged(_Event, frozen=True, tag="bot_changed"):
-    """The runner's word on a brain: warming done, or stopped because it raised `errors` times in a row."""
+    """The runner's word on a brain: warming done, or stopped because it raised `errors` times in a row; 1 where it could not begin."""
 
     bot: str
     is_warm: bool

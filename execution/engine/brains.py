@@ -1,21 +1,24 @@
 """The brains of one account, beside its Desk in the same loop: market events in, decisions out.
 
 A brain always sees the market, so that it stays warm; whether its decisions count is the runner's to know. A brain that raises is
-asked again with the next event; ERRORS_MAX times in a row stop it.
+asked again with the next event; ERRORS_MAX times in a row on events of one kind stop it. One that cannot even begin is stopped at
+once. A stopped brain is not run, not even to warm up, until its halt is cleared and its bot started.
 """
 
 from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol, TypeVar
 
+import msgspec
 import structlog
 
-from execution.brains import BRAINS
+from execution.brains import NoBrain, brain_of
 from execution.brains.base import HOLD, Brain, View
 from execution.core.messages import Bar, BotSpec, Decision, DeskSettings, SignalKind, Trade
 from execution.feeds.bars import BarBuilder
@@ -28,17 +31,22 @@ E = TypeVar("E")
 
 
 class Seat:
-    """One brain on one symbol."""
+    """One brain on one symbol. It has no brain before `Brains` gave it one, and none at all while it is stopped from the start."""
+
+    brain: Brain
 
     def __init__(self, bot: BotSpec, instrument: Instrument) -> None:
         self.bot = bot
         self.instrument = instrument
         self.symbol = instrument.symbol
-        self.brain: Brain = BRAINS[bot.brain](instrument, _params(bot))
+        self.warm_up = 0
         self.bars = BarBuilder(instrument.symbol, bot.bar_s)
         self.bars_seen = 0
         self.has_history = False
-        self.errors = 0
+        #: how often in a row it raised, by kind of event: a quote that went well forgives no bar
+        self.errors: Counter[type] = Counter()
+        #: what it raised last, so that its log has each error once
+        self.told = ""
         self.is_stopped = False
         #: the last closed bar, and the brain as it was before it, kept while a flip is possible
         self.before: tuple[Brain, Bar] | None = None
@@ -47,7 +55,13 @@ class Seat:
 
     @property
     def bars_missing(self) -> int:
-        return max(0, self.brain.warm_up - self.bars_seen)
+        return max(0, self.warm_up - self.bars_seen)
+
+    def begin(self) -> None:
+        """Make the brain. Raises NoBrain, and whatever the brain's own code raises."""
+        brain = brain_of(self.bot.brain)
+        self.brain = brain(self.instrument, _params(brain, self.bot.params))
+        self.warm_up = self.brain.warm_up
 
     def on_bar(self, bar: Bar, view: View) -> Decision:
         """Ask the brain and keep what it was before, because it may be asked again with the same bar."""
@@ -70,7 +84,9 @@ class Listener(Protocol):
 
     def bar_closed(self, bar: Bar) -> None: ...
 
-    def brain_stopped(self, seat: Seat, errors: int, text: str) -> None: ...
+    def brain_raised(self, seat: Seat, trace: str) -> None: ...
+
+    def brain_stopped(self, seat: Seat, errors: int, why: str, trace: str) -> None: ...
 
 
 class Brains:
@@ -83,8 +99,11 @@ class Brains:
         #: the seat that is thinking now, for the guard that looks for a brain that never returns
         self.thinking: Seat | None = None
 
-    def seat(self, settings: DeskSettings) -> list[Seat]:
-        """Take the seats that the settings name; returns the new ones, which know no bars yet. An unchanged seat stays warm."""
+    def seat(self, settings: DeskSettings, *, halted: Collection[str] = ()) -> list[Seat]:
+        """Take the seats that the settings name; returns the new ones, which know no bars yet. An unchanged seat stays warm.
+
+        The brains of `halted` bots are not touched.
+        """
         seats: dict[str, Seat] = {}
         fresh: list[Seat] = []
         for bot in settings.bots.values():
@@ -95,14 +114,37 @@ class Brains:
                     old.bot = bot
                     seats[symbol] = old
                 else:
-                    seats[symbol] = Seat(bot, instrument)
+                    seats[symbol] = self._seated(bot, instrument, is_halted=bot.code in halted)
                     fresh.append(seats[symbol])
         self._seats = seats
         return fresh
 
     def reseat(self, seat: Seat) -> None:
         """A brain that was stopped and is started again begins anew, without a memory."""
-        self._seats[seat.symbol] = Seat(seat.bot, seat.instrument)
+        self._seats[seat.symbol] = self._seated(seat.bot, seat.instrument)
+
+    def stop(self, bots: Collection[str]) -> list[Seat]:
+        """Run the brains of these bots no more: they were halted for them. Returns the seats that ran until now."""
+        found = [seat for seat in self._seats.values() if seat.bot.code in bots and not seat.is_stopped]
+        for seat in found:
+            seat.is_stopped = True
+        return found
+
+    def _seated(self, bot: BotSpec, instrument: Instrument, *, is_halted: bool = False) -> Seat:
+        seat = Seat(bot, instrument)
+        seat.is_stopped = is_halted
+        if not is_halted:
+            self._begin(seat)
+        return seat
+
+    def _begin(self, seat: Seat) -> None:
+        self.thinking = seat
+        try:
+            seat.begin()
+        except Exception as e:  # a brain is somebody's own code: what cannot begin stops its bot, and the others trade
+            self._stop(seat, 1, e)
+        finally:
+            self.thinking = None
 
     def seats_of(self, bot: str) -> list[Seat]:
         return [seat for seat in self._seats.values() if seat.bot.code == bot]
@@ -114,6 +156,8 @@ class Brains:
     def warm(self, seat: Seat, history: Iterable[Bar]) -> None:
         """Show a seat the past; what it decides on it is discarded."""
         for bar in history:
+            if seat.is_stopped:
+                return
             seat.bars_seen += 1
             self._think(seat, seat.brain.on_bar, bar)
 
@@ -168,21 +212,30 @@ class Brains:
     def _think(self, seat: Seat, think: Callable[[E, View], Decision], event: E) -> Decision:
         self.thinking = seat
         try:
-            decision = think(event, self._listener.view(seat))
+            decision = _checked(think(event, self._listener.view(seat)))
         except Exception as e:  # a brain is somebody's own code: whatever it raises is counted, and its traceback is shown
-            self._raised(seat, e)
+            self._raised(seat, type(event), e)
             return HOLD
         finally:
             self.thinking = None
-        seat.errors = 0
+        if seat.errors:
+            del seat.errors[type(event)]
         return decision
 
-    def _raised(self, seat: Seat, error: Exception) -> None:
-        seat.errors += 1
-        log.warning("a brain raised", bot=seat.bot.code, symbol=seat.symbol, errors=seat.errors, error=repr(error))
-        if seat.errors >= ERRORS_MAX:
-            seat.is_stopped = True
-            self._listener.brain_stopped(seat, seat.errors, "".join(traceback.format_exception(error)))
+    def _raised(self, seat: Seat, kind: type, error: Exception) -> None:
+        seat.errors[kind] += 1
+        errors = seat.errors[kind]
+        log.warning("a brain raised", bot=seat.bot.code, symbol=seat.symbol, errors=errors, error=repr(error))
+        if errors >= ERRORS_MAX:
+            self._stop(seat, errors, error)
+        elif seat.told != repr(error):
+            seat.told = repr(error)
+            self._listener.brain_raised(seat, _trace(error))
+
+    def _stop(self, seat: Seat, errors: int, error: Exception) -> None:
+        seat.is_stopped = True
+        why = str(error) if isinstance(error, NoBrain) else f"{type(error).__name__}: {error}"
+        self._listener.brain_stopped(seat, errors, why, _trace(error))
 
 
 def _is_same(seat: Seat, bot: BotSpec, instrument: Instrument) -> bool:
@@ -192,6 +245,19 @@ def _is_same(seat: Seat, bot: BotSpec, instrument: Instrument) -> bool:
     )
 
 
-def _params(bot: BotSpec) -> Mapping[str, Decimal]:
-    defaults = {name: Decimal(default) for name, (default, _, _) in BRAINS[bot.brain].PARAMS.items()}
-    return defaults | {name: Decimal(value) for name, value in bot.params.items()}
+def _params(brain: type[Brain], given: Mapping[str, str]) -> Mapping[str, Decimal]:
+    defaults = {name: Decimal(default) for name, (default, _, _) in brain.PARAMS.items()}
+    return defaults | {name: Decimal(value) for name, value in given.items()}
+
+
+def _checked(answer: object) -> Decision:
+    """The answer as a Decision whose fields are what they should be; floats become Decimals. Raises TypeError, ValidationError."""
+    if answer is HOLD:
+        return HOLD
+    if not isinstance(answer, Decision):
+        raise TypeError(f"a brain answers with a Decision, with HOLD to do nothing, and not with {answer!r}")
+    return msgspec.convert(msgspec.to_builtins(answer), Decision)
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

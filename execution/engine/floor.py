@@ -32,6 +32,7 @@ from execution.engine.publisher import Stream
 from execution.engine.watches import Watches
 from execution.store.market import Glance
 from risk.core.units import Quote
+from risk.core.verdict import HaltCause
 
 log = structlog.get_logger(__name__)
 
@@ -199,10 +200,12 @@ class Floor:
         self._bars.append(bar)
         self._stream.bar(bar)
 
-    def brain_stopped(self, seat: Seat, errors: int, text: str) -> None:
-        last = text.strip().rsplit("\n", 1)[-1]
-        self._loop.take(BotChanged(at=self._loop.clock.now(), bot=seat.bot.code, is_warm=False, errors=errors, text=last[:300]))
-        self._note(seat.bot.code, "ERROR", text)
+    def brain_raised(self, seat: Seat, trace: str) -> None:
+        self._note(seat.bot.code, "WARNING", trace)
+
+    def brain_stopped(self, seat: Seat, errors: int, why: str, trace: str) -> None:
+        self._loop.take(BotChanged(at=self._loop.clock.now(), bot=seat.bot.code, is_warm=False, errors=errors, text=why[:300]))
+        self._note(seat.bot.code, "ERROR", trace)
 
     # --- seats ---------------------------------------------------------------------------------------------------------------
 
@@ -210,7 +213,17 @@ class Floor:
         """Take the seats that the settings name; new ones warm up in `seats_warm`."""
         self._views.clear()
         self._lag.settle(settings)
-        for seat in self.brains.seat(settings):
+        for seat in self.brains.seat(settings, halted=self._halted):
+            self._tell_warm(seat, is_warm=False)
+
+    @property
+    def _halted(self) -> set[str]:
+        """The bots whose brains must not run until a person has looked."""
+        return {halt.scope.key for halt in self._loop.desk.state.halts.values() if halt.cause is HaltCause.BRAIN_ERRORS}
+
+    def brains_stop(self) -> None:
+        """Halts came: a brain that raised or never returned is not asked again."""
+        for seat in self.brains.stop(self._halted):
             self._tell_warm(seat, is_warm=False)
 
     async def seats_warm(self) -> None:
@@ -227,7 +240,7 @@ class Floor:
     def _reseat(self, seat: Seat) -> None:
         """A brain that was stopped gets its seat back, empty, once a person starts its bot again."""
         state = self._loop.desk.state.bots.get(seat.bot.code)
-        if state is not None and state.status is BotStatus.WARMING:
+        if state is not None and state.status is BotStatus.WARMING and seat.bot.code not in self._halted:
             self.brains.reseat(seat)
 
     async def _show_history(self, seat: Seat) -> None:
@@ -258,7 +271,8 @@ class Floor:
     @property
     def cold(self) -> list[str]:
         """The bots that still want bars, with how many."""
-        return [f"{seat.bot.code} wants {seat.bars_missing} more bars" for seat in self.brains.seats if seat.bars_missing]
+        seats = (seat for seat in self.brains.seats if not seat.is_stopped)
+        return [f"{seat.bot.code} wants {seat.bars_missing} more bars" for seat in seats if seat.bars_missing]
 
     # --- what people see -------------------------------------------------------------------------------------------------------
 

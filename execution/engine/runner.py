@@ -396,16 +396,18 @@ class Runner:
                 pass
 
     def apply(self, news: Poll) -> None:
-        """What the poll found: settings before halts before commands."""
+        """What the poll found: settings before halts before commands. Halts before the brains too: one of them may never return."""
         state = self._loop.desk.state
         if news.settings is not None and (state.settings is None or news.settings.digest != state.settings.digest):
             self.take(SettingsChanged(at=self.now(), settings=news.settings))
         if news.settings is not None:
             self._instruments = news.settings.instruments
-            self._floor.seat(news.settings)
         missing = tuple(h for h in news.halts if h.halt_id not in state.halts and h.halt_id not in self._loop.halts_cleared)
         if missing:
             self.take(HaltsLoaded(at=self.now(), halts=missing))
+            self._floor.brains_stop()
+        if news.settings is not None:
+            self._floor.seat(news.settings)
         for command in news.commands:
             if command.command_id not in self._asked:
                 quote = self._floor.quote(command.target) if command.decision is not None else None

@@ -24,6 +24,7 @@ from channels.worker import Worker
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from execution import brains
 from execution.engine.clock import Clock
 from execution.engine.database import DatabaseThread
 from execution.engine.guard import BrainGuard
@@ -46,11 +47,13 @@ _SWITCH_S: Final = 0.0005
 
 
 def process_prepare() -> None:
-    """Make an engine of this process: exact decimals, threads that take turns quickly, and a collector that leaves the code alone.
+    """Make an engine of this process: exact decimals, brains, threads that take turns quickly, a collector that leaves the code alone.
 
     What is loaded by now lives as long as the process; searching it for garbage took 90 ms now and then, in which no order left.
     """
     use_decimal_context()
+    for file, why in brains.found().broken.items():
+        log.error("a brain cannot be used; its bots will be stopped", file=file, why=why)
     sys.setswitchinterval(_SWITCH_S)
     gc.collect()
     gc.freeze()

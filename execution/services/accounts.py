@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from execution.brains import BRAINS, params_validated
+from execution.brains import NoBrain, brain_of, params_validated
 from execution.core.controls import BotStatus
 from execution.core.messages import DeskSettings
 from execution.core.venues import VENUES, live_refusal, venue_options
@@ -148,10 +148,7 @@ def account_problems(account: Account) -> dict[str, str]:
 def bot_problems(bot: Bot, instruments: Iterable[Instrument]) -> dict[str, str]:
     chosen = list(instruments)
     found = model_problems(bot, exclude=frozenset({"params"}))
-    if bot.brain not in BRAINS:
-        found["brain"] = f"There is no brain “{bot.brain}”: known are {', '.join(sorted(BRAINS))}."
-    else:
-        found |= _params_problems(bot)
+    found |= _brain_problems(bot)
     if not 1 <= (bot.bar_s or 0) <= BAR_S_MAX:
         found["bar_s"] = f"bar_s must be 1 to {BAR_S_MAX} seconds, was {bot.bar_s}."
     if not chosen:
@@ -173,7 +170,12 @@ def _options_problem(account: Account) -> str:
     return ""
 
 
-def _params_problems(bot: Bot) -> dict[str, str]:
+def _brain_problems(bot: Bot) -> dict[str, str]:
+    """A bot whose brain is gone may be disabled, and nothing else."""
+    try:
+        brain_of(bot.brain)
+    except NoBrain as e:
+        return {"brain": str(e)} if bot.is_enabled else {}
     try:
         bot.params = {name: str(value) for name, value in params_validated(bot.brain, bot.params).items()}
     except ValueError as e:

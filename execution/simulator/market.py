@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
-from execution.brains import BRAINS
+from execution.brains import brains
 from execution.brains.base import HOLD, Bar, Brain, Decision, Quote, View
 from execution.core.messages import Trade
 from execution.simulator.virtual import VirtualLoop
@@ -73,8 +73,8 @@ class Puppet(Brain):
 def puppets() -> Iterator[dict[str, deque[Mind]]]:
     """Seat puppets for the length of one history; what is put into the answer is thought with the symbol's next quote."""
     strings: dict[str, deque[Mind]] = defaultdict(deque)
-    BRAINS[NAME] = type("Strung", (Puppet,), {"strings": strings})
+    brains()[NAME] = type("Strung", (Puppet,), {"strings": strings})
     try:
         yield strings
     finally:
-        del BRAINS[NAME]
+        del brains()[NAME]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from execution.brains import BRAINS, params_validated
+from execution.brains import brain_of, params_validated
 from execution.brains.base import Brain, Decision, View
 from execution.core.messages import Bar
 from risk.core.units import AssetClass, Instrument, use_decimal_context
@@ -20,7 +20,7 @@ BTC = Instrument("BTCUSDT", AssetClass.CRYPTO_PERP, D("0.5"), D("0.001"), D(5), 
 
 
 def brain(name: str, **params: Any) -> Brain:
-    return BRAINS[name](BTC, params_validated(name, params))
+    return brain_of(name)(BTC, params_validated(name, params))
 
 
 def bars(closes: Iterable[float], *, reach: float = 1) -> list[Bar]:

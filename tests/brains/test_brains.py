@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import execution.brains
-from execution.brains import BRAINS, params_validated
+from execution.brains import NoBrain, brain_of, brains, look, params_validated
 from execution.brains.base import HOLD, Brain, SignalKind
 from risk.core.units import Quote, Side
 from tests.brains.builders import BTC, NOON, D, bars, brain, decisions, spoken, view
 
-ALL = sorted(BRAINS)
+ALL = sorted(brains())
 #: a market that swings far and slowly enough for any of them
 SWINGS = [100 + 20 * math.sin(n / 12) + 3 * math.sin(n / 3) for n in range(600)]
-
-
-def test_it_finds_every_brain_by_its_file() -> None:
-    assert ALL == ["channel_breakout", "ema_cross", "mean_reversion"]
-
-
-def test_it_finds_a_brain_that_somebody_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fifteen lines of the README: one file, nothing to register."""
-    (tmp_path / "buy_dips.py").write_text(FIFTEEN_LINES)
-    monkeypatch.setattr(execution.brains, "__path__", [*execution.brains.__path__, str(tmp_path)])
-    found = execution.brains._brains()["buy_dips"]
-    dips = found(BTC, {"drop_pct": D("1.0")})
-    assert dips.warm_up == 1
-    said = [dips.on_bar(bar, view()) for bar in bars([100, 99.5, 97])]
-    assert spoken(said) == ["BUY"]
-    assert (said[-1].stop_loss, said[-1].take_profit) == (D("96.0"), D("98.0"))
-    assert dips.on_quote(Quote("BTCUSDT", D(1), D(2), D(1), NOON, NOON, NOON), view()) is HOLD
 
 
 FIFTEEN_LINES = """
@@ -55,11 +41,74 @@ class BuyDips(Brain):
 """
 
 
+def test_it_finds_every_brain_by_its_file() -> None:
+    assert ALL == ["channel_breakout", "ema_cross", "mean_reversion"]
+
+
+def test_it_finds_a_brain_that_somebody_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fifteen lines of the README: one file, nothing to register."""
+    (tmp_path / "buy_dips.py").write_text(FIFTEEN_LINES)
+    monkeypatch.setattr(execution.brains, "__path__", [*execution.brains.__path__, str(tmp_path)])
+    found = look().brains["buy_dips"]
+    dips = found(BTC, {"drop_pct": D("1.0")})
+    assert dips.warm_up == 1
+    said = [dips.on_bar(bar, view()) for bar in bars([100, 99.5, 97])]
+    assert spoken(said) == ["BUY"]
+    assert (said[-1].stop_loss, said[-1].take_profit) == (D("96.0"), D("98.0"))
+    assert dips.on_quote(Quote("BTCUSDT", D(1), D(2), D(1), NOON, NOON, NOON), view()) is HOLD
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("class Broken(\n", "SyntaxError: '(' was never closed (broken.py, line 1)"),
+        ("import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        (FIFTEEN_LINES.replace("name = ", "other = "), "AttributeError: type object 'BuyDips' has no attribute 'name'"),
+        (FIFTEEN_LINES.replace('"buy_dips"', '""'), "ValueError: a brain has a name and a summary"),
+        (FIFTEEN_LINES.replace('"1.0"', '"0.01"'), "ValueError: drop_pct must be from 0.1 to 50, was 0.01."),
+    ],
+)
+def test_it_leaves_a_file_out_that_cannot_be_used_and_says_why(
+    code: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(code, tmp_path, monkeypatch)
+    assert look().broken == {"broken.py": why}
+    assert sorted(brains()) == ALL
+    with pytest.raises(NoBrain, match=re.escape(f"broken.py cannot be used: {why}")):
+        brain_of("broken")
+
+
+def test_it_runs_neither_of_two_brains_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(FIFTEEN_LINES.replace("buy_dips", "ema_cross"), tmp_path, monkeypatch)
+    found = look()
+    why = "ema_cross.py and broken.py have a brain “ema_cross” each"
+    assert found.broken == {"ema_cross.py": why, "broken.py": why}
+    assert sorted(found.brains) == ["channel_breakout", "mean_reversion"]
+
+
+def add(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file more, `broken.py`, for this test."""
+    (folder / "broken.py").write_text(code)
+    monkeypatch.setattr(execution.brains, "__path__", [*execution.brains.__path__, str(folder)])
+    monkeypatch.setattr(execution.brains, "found", look)
+    monkeypatch.delitem(sys.modules, "execution.brains.broken", raising=False)
+
+
+def test_it_imports_no_brain_before_somebody_asks_for_one() -> None:
+    """A brain that never returns from its import must not keep anybody from a kill."""
+    asked = "import django; django.setup(); import sys, execution.management.commands.kill, execution.management.commands.status"
+    told = "print(*(name for name in sys.modules if name.startswith('execution.brains.')))"
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "tradingdesk.settings"}
+    done = subprocess.run([sys.executable, "-c", f"{asked}; {told}"], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["execution.brains.base"]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_it_says_who_it_is(name: str) -> None:
-    assert BRAINS[name].name == name
-    assert BRAINS[name].summary.endswith(".")
-    assert params_validated(name, {}) == {key: D(row[0]) for key, row in BRAINS[name].PARAMS.items()}
+    assert brain_of(name).name == name
+    assert brain_of(name).summary.endswith(".")
+    assert params_validated(name, {}) == {key: D(row[0]) for key, row in brain_of(name).PARAMS.items()}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -118,7 +167,7 @@ def test_it_remembers_a_bounded_past(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "params", "why"),
     [
-        ("no_such", {}, "There is no brain “no_such”; there are channel_breakout, ema_cross, mean_reversion."),
+        ("no_such", {}, "There is no brain “no_such” in execution/brains; there are channel_breakout, ema_cross, mean_reversion."),
         ("ema_cross", {"fats": 3}, "The brain “ema_cross” has no parameter “fats”; it has fast, slow,"),
         ("ema_cross", {"fast": 1}, "fast must be from 2 to 400, was 1."),
         ("ema_cross", {"fast": 2.5}, "fast must be a whole number, was 2.5."),

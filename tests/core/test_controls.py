@@ -105,8 +105,10 @@ def test_it_stops_a_bot_when_its_trade_is_over(bench: Bench, mode: StopMode) -> 
 def test_it_halts_a_bot_whose_brain_raises(bench: Bench) -> None:
     bench.take(BotChanged(at=bench.at, bot=BOT, is_warm=False, errors=5, text="ZeroDivisionError"))
     (halt,) = bench.desk.state.halts.values()
-    assert (halt.scope, halt.cause) == (ON_BOT, HaltCause.BRAIN_ERRORS)
+    assert (halt.scope, halt.mode, halt.cause) == (ON_BOT, HaltMode.HALTED, HaltCause.BRAIN_ERRORS)
     assert bench.desk.state.bots[BOT].status is BotStatus.STOPPED
+    answer = bench.command(K.START, ON_BOT)
+    assert "Clear that first" in answer.text
 
 
 # --- pause, halt, clear ------------------------------------------------------------------------------------------------------

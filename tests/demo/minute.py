@@ -253,8 +253,11 @@ class Minute:
     def bar_closed(self, bar: Bar) -> None:
         """Nobody draws them here."""
 
-    def brain_stopped(self, seat: Seat, errors: int, text: str) -> None:
-        raise AssertionError(f"{seat.bot.code} raised {errors} times: {text}")
+    def brain_raised(self, seat: Seat, trace: str) -> None:
+        raise AssertionError(f"{seat.bot.code} raised: {trace}")
+
+    def brain_stopped(self, seat: Seat, errors: int, why: str, trace: str) -> None:
+        raise AssertionError(f"{seat.bot.code} raised {errors} times: {trace}")
 
 
 #: how the start of the desk may fall on the bars

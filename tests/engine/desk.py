@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from channels.db import database_sync_to_async
 
+from execution.brains import brains
 from execution.brains.base import HOLD, Bar, Brain, Decision, Quote, View
 from execution.core.controls import AccountState
 from execution.core.messages import SignalKind, Timing, Trade
@@ -30,6 +31,7 @@ from execution.models import Account, Bot, BotInstrument
 from execution.store.settings import settings_version_ensure
 from risk.core.settings import ACCOUNT_PRESET, PRESETS
 from risk.core.units import AssetClass, Instrument
+from risk.core.verdict import HaltCause
 from risk.models import AccountLimits, RiskProfile
 from risk.models import Instrument as InstrumentRow
 from tests.engine.venue import until
@@ -193,14 +195,15 @@ class Engine:
         return len(slots) == 1 and slots[0].runner is not None and slots[0].runner.is_open
 
     async def active(self) -> None:
-        """Wait until the account has started, agrees with the venue, is warm, and knows a price."""
+        """Wait until the account has started, agrees with the venue, is warm (but for who may not run), and knows a price."""
         await until(lambda: self.is_open and self._is_warm(self.runner.desk.state))
         self.market.quote(self.market.price)
         await until(lambda: self.is_open and self._is_ready(self.runner.desk.state.account))
 
     def _is_warm(self, state: DeskState) -> bool:
         has_started = state.token == self.runner.lease.token and state.account.is_reconciled
-        return has_started and all(bot.is_warm for bot in state.bots.values())
+        halted = {halt.scope.key for halt in state.halts.values() if halt.cause is HaltCause.BRAIN_ERRORS}
+        return has_started and all(bot.is_warm or bot.code in halted for bot in state.bots.values())
 
     @staticmethod
     def _is_ready(account: AccountState) -> bool:
@@ -274,7 +277,7 @@ def place_make(account: Account, monkeypatch: pytest.MonkeyPatch, settings: Any,
     BotInstrument.objects.create(bot=bot, instrument=instrument, account=account)
     AccountLimits.objects.update(**{**_limits(), "concentration_pct": D(100), "order_rate_max": D(1000)})
     settings_version_ensure(account, by="test")
-    monkeypatch.setitem(__import__("execution.brains", fromlist=["BRAINS"]).BRAINS, BOT, Scripted)
+    monkeypatch.setitem(brains(), BOT, Scripted)
     Scripted.script, Scripted.views = [], []
     place = Place(account, Market(), var_dir)
     monkeypatch.setattr(runners, "open_feed", lambda *_, **__: place.market)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from execution.brains import BRAINS
+from execution.brains import brains
 from execution.brains.base import Bar, Brain, Decision, View
 from execution.core.messages import BotSpec, SignalKind
 from execution.engine.brains import Brains, Seat
@@ -59,17 +59,19 @@ class Listening:
 
     def bar_closed(self, bar: Bar) -> None: ...
 
-    def brain_stopped(self, seat: Seat, errors: int, text: str) -> None: ...
+    def brain_raised(self, seat: Seat, trace: str) -> None: ...
+
+    def brain_stopped(self, seat: Seat, errors: int, why: str, trace: str) -> None: ...
 
 
 @pytest.fixture
 def listening(monkeypatch: pytest.MonkeyPatch) -> tuple[Brains, Listening]:
-    monkeypatch.setitem(BRAINS, "counting", Counting)
+    monkeypatch.setitem(brains(), "counting", Counting)
     listener = Listening()
-    brains = Brains(listener)
+    seats = Brains(listener)
     base = settings()
-    brains.seat(msgspec.structs.replace(base, bots={"c": BotSpec(code="c", brain="counting", symbols=(BTC,), profile="demo")}))
-    return brains, listener
+    seats.seat(msgspec.structs.replace(base, bots={"c": BotSpec(code="c", brain="counting", symbols=(BTC,), profile="demo")}))
+    return seats, listener
 
 
 def test_it_asks_again_with_the_same_bar_and_counts_it_once(listening: tuple[Brains, Listening]) -> None:
@@ -100,7 +102,7 @@ def test_it_takes_a_brain_that_cannot_be_copied_for_one_that_raised(listening: t
     seat.brain.held = (n for n in range(3))  # type: ignore[attr-defined]
     brains.on_other(bar(0))
     brains.ask_again("c", BTC)
-    assert (listener.heard, seat.errors) == ([], 1)
+    assert (listener.heard, seat.errors) == ([], {Bar: 1})
 
 
 @pytest.mark.db

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from execution.brains import BRAINS
+from execution.brains import brains
 from execution.brokers.simulated import SimulatedBroker
 from execution.core.controls import BotStatus
 from execution.core.desk import Desk
@@ -250,7 +250,7 @@ async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Pla
         monkeypatch.undo()
         monkeypatch.setattr(supervisors, "HEARTBEAT_S", 0.01)
         monkeypatch.setattr("execution.engine.runner.open_feed", lambda *_, **__: place.market)
-        monkeypatch.setitem(BRAINS, BOT, Scripted)
+        monkeypatch.setitem(brains(), BOT, Scripted)
         place.market.quote(61000)
         await until_rows(place, lambda: Alarm.objects.get().returned_at is not None)
     halt = await place.rows(Halt.objects.get)
