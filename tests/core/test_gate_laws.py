@@ -20,7 +20,7 @@ from risk.core.session_pnl import SessionPnl
 from risk.core.settings import ACCOUNT_PRESET, CEILINGS, PRESETS, AccountLimits, Profile, RiskSettings, effective
 from risk.core.throttle import Approval, Throttle, record
 from risk.core.units import NO_LIMIT, AssetClass, OrdType, Side
-from risk.core.verdict import Approved, Denied, HintKind, Proposal, SizeHint
+from risk.core.verdict import Approved, Denied, HintKind, Proposal, Reason, SizeHint
 from tests.core.builders import BOT, BTC, NOON, Bench
 from tests.core.builders import quote as quote_of
 from tests.core.builders import settings as desk_settings
