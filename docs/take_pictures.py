@@ -16,7 +16,7 @@ PICTURES = Path(__file__).resolve().parent / "pictures"
 async def take(someone: Visitor, name: str) -> None:
     """The same moment twice: light and dark."""
     for scheme in ("dark", "light"):
-        await someone.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await someone.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
         await someone.page.screenshot(path=PICTURES / f"{name}-{scheme}.png", animations="disabled")
     print(name, flush=True)
 

@@ -64,10 +64,11 @@ class Visitor:
         await self._appears("#order-rows tr:has-text('FILLED')")
 
     async def see_position(self) -> None:
-        """The desk, with something on it."""
+        """The desk, with something on it that the account's meters count."""
         await self.look_at()
         await self.live()
         await expect(self.page.locator("#count-positions")).not_to_have_text("0", timeout=MARKET_MS)
+        await expect(self.page.locator(".meter:has-text('Gross exposure')").first).not_to_contain_text(" 0 of", timeout=MARKET_MS)
 
     async def open_denial(self) -> str:
         """Open the newest denied signal; what it says is over which limit."""
@@ -129,12 +130,13 @@ class Visitor:
         await expect(self.page.locator("#kill [data-fire]")).to_be_enabled(timeout=PAGE_MS)
 
     async def kill(self, reason: str) -> str:
-        """Kill the firm: block and cancel. The last line of its steps."""
+        """Kill the firm: block and cancel. The last line of its steps, once the banner says the same."""
         await self.open_kill()
         await self.page.locator("#kill [name=reason]").fill(reason)
         await self.page.locator("#kill [data-fire]").click()
         verified = self.page.locator("#kill .steps .final").first
         await expect(verified).to_be_visible(timeout=PAGE_MS)
+        await expect(self.page.locator("#banner .killed").first).to_contain_text("verified at the venue", timeout=PAGE_MS)
         return await verified.inner_text()
 
     async def see_killed(self) -> str:
