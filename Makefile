@@ -2,9 +2,10 @@
 PYTHON ?= python3
 DESK ?=
 TAPE ?=
+SEEDS ?= 1..1000
 BIN = .venv/bin
 
-.PHONY: run setup setup-test test lint bench bench-peer pictures lock
+.PHONY: run setup setup-test test lint bench bench-peer simulate pictures lock
 
 run: setup
 	@exec $(BIN)/python manage.py desk $(DESK)
@@ -29,6 +30,9 @@ bench: setup-test
 
 bench-peer: setup-test
 	@$(BIN)/python -m bench.peer
+
+simulate: setup
+	@$(BIN)/python manage.py simulate --seeds $(SEEDS)
 
 pictures: setup-test
 	@$(BIN)/python -m docs.take_pictures $(TAPE)

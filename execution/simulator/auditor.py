@@ -84,6 +84,26 @@ SURVIVES: Final = "a halt stands until a person clears it"
 ANSWERED: Final = "every command is answered"
 ALIVE: Final = "an engine never fails by itself"
 REPLAYED: Final = "replaying the journal gives the same state"
+PROMISES: Final = (
+    JOURNAL_FIRST,
+    ONCE,
+    FENCED,
+    HALTED,
+    LIMITS,
+    FAIL_CLOSED,
+    NOT_BLOCKED,
+    KILLED,
+    PROTECTED,
+    NOT_THROUGH_ZERO,
+    EXPLAINED,
+    DENIED,
+    NOTHING_LOST,
+    AGREED,
+    SURVIVES,
+    ANSWERED,
+    ALIVE,
+    REPLAYED,
+)
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -148,7 +168,7 @@ class Auditor:
             Asked: (self._remember_command,),
             Cleared: (self._halt_ended,),
             Edited: (lambda fact: self.desk.edited(fact.settings),),
-            Troubled: (lambda fact: self.breach(ALIVE, f"{fact.key}: {fact.cause}"),),
+            Troubled: (lambda fact: self.holds(False, ALIVE, f"{fact.key}: {fact.cause}"),),
             Rested: (self._at_rest,),
             Rose: (),
         }
@@ -158,14 +178,11 @@ class Auditor:
         for read in self._reads[type(fact)]:
             read(fact)
 
-    def breach(self, promise: str, how: str) -> None:
-        if self.broken is None:
-            self.broken = Broken(promise, how, self._t)
-
-    def _holds(self, is_so: bool, promise: str, how: str) -> None:
+    def holds(self, is_so: bool, promise: str, how: str) -> None:
+        """Look at a promise; the first that does not hold is kept."""
         self.checks[promise] += 1
-        if not is_so:
-            self.breach(promise, how)
+        if not is_so and self.broken is None:
+            self.broken = Broken(promise, how, self._t)
 
     # --- who can act ---------------------------------------------------------------------------------------------------
 
@@ -181,6 +198,8 @@ class Auditor:
         self._unable_until = max(self._unable_until, fact.until)
 
     def _owned(self, fact: Owned) -> None:
+        if fact.t > self._lease_until:
+            self._is_ready = False
         self._lease_until = fact.until
 
     def _gone(self, fact: Died) -> None:
@@ -237,23 +256,23 @@ class Auditor:
         event = commit.event
         kind = event.command.kind if isinstance(event, Commanded) else None
         is_asked = kind in (CommandKind.CLEAR, CommandKind.RESUME, CommandKind.START)
-        self._holds(is_asked, SURVIVES, f"{halt.halt_id} at {halt.scope} ended by {type(event).__name__}")
+        self.holds(is_asked, SURVIVES, f"{halt.halt_id} at {halt.scope} ended by {type(event).__name__}")
         self._rows.pop(halt.halt_id, None)
 
     def _explained(self, row: SignalRow, commit: Committed) -> None:
-        self._holds(bool(row.checks), EXPLAINED, f"{row.decision_id} names no check")
+        self.holds(bool(row.checks), EXPLAINED, f"{row.decision_id} names no check")
         if row.reason is not None:
-            self._holds(bool(row.text), EXPLAINED, f"{row.decision_id} was denied with {row.reason} and no sentence")
+            self.holds(bool(row.text), EXPLAINED, f"{row.decision_id} was denied with {row.reason} and no sentence")
             is_silent = commit.event is None and len(commit.effects) == 1
-            self._holds(is_silent, DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects")
+            self.holds(is_silent, DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects")
         else:
-            self._holds(row.decision_id not in self._approved, ONCE, f"{row.decision_id} was approved twice")
+            self.holds(row.decision_id not in self._approved, ONCE, f"{row.decision_id} was approved twice")
             self._approved.add(row.decision_id)
 
     def _one_order_a_decision(self, row: OrderRow) -> None:
         if row.decision_id and row.order_class == "ENTRY":
             first = self._entries_of.setdefault(row.decision_id, row.cl_ord_id)
-            self._holds(first == row.cl_ord_id, ONCE, f"{row.decision_id} became {first} and {row.cl_ord_id}")
+            self.holds(first == row.cl_ord_id, ONCE, f"{row.decision_id} became {first} and {row.cl_ord_id}")
 
     # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -261,7 +280,7 @@ class Auditor:
         kind = "new" if isinstance(began.request, Approved) else "cancel" if isinstance(began.request, SendCancel) else "replace"
         if kind == "cancel" and self._is_emergency(began):
             return
-        self._holds(self._effects[kind, began.cl_ord_id] > 0, JOURNAL_FIRST, f"the {kind} {began.cl_ord_id} was not committed")
+        self.holds(self._effects[kind, began.cl_ord_id] > 0, JOURNAL_FIRST, f"the {kind} {began.cl_ord_id} was not committed")
 
     def _is_emergency(self, began: Began) -> bool:
         """With its journal lost an engine may take entries away all the same."""
@@ -270,12 +289,12 @@ class Auditor:
 
     def _was_not_sent_before(self, began: Began) -> None:
         if isinstance(began.request, Approved):
-            self._holds(began.cl_ord_id not in self._submitted, ONCE, f"{began.cl_ord_id} left a second time")
+            self.holds(began.cl_ord_id not in self._submitted, ONCE, f"{began.cl_ord_id} left a second time")
             self._submitted[began.cl_ord_id] = began.request
 
     def _was_fenced(self, began: Began) -> None:
         how = f"{began.cl_ord_id} left with {began.lease_left_s:.3f} s of the lease left, and a request may take {self._send_timeout_s} s"
-        self._holds(began.lease_left_s >= self._send_timeout_s - 1e-9, FENCED, how)
+        self.holds(began.lease_left_s >= self._send_timeout_s - 1e-9, FENCED, how)
 
     def _was_allowed(self, began: Began) -> None:
         asked = began.request
@@ -283,11 +302,11 @@ class Auditor:
             return
         for halt in self.desk.halts.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
-                self._holds(False, HALTED, f"the entry {began.cl_ord_id} left under the halt {halt.halt_id} at {halt.scope}")
+                self.holds(False, HALTED, f"the entry {began.cl_ord_id} left under the halt {halt.halt_id} at {halt.scope}")
         for halt, since in self._rows.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
                 how = f"the entry {began.cl_ord_id} left {self._t - since:.3f} s after {halt.halt_id} at {halt.scope} was committed"
-                self._holds(self._t - since <= self._notice_s, HALTED, how)
+                self.holds(self._t - since <= self._notice_s, HALTED, how)
 
     def _note_cancel(self, began: Began) -> None:
         if isinstance(began.request, SendCancel):
@@ -306,7 +325,8 @@ class Auditor:
         profile = settings.profiles[bot.profile]
         base, limits = profile.base, settings.limits
         value = self.desk.value(asked.symbol)
-        quote = self._quotes[asked.symbol]
+        event = commit.event
+        quote = event.quote if isinstance(event, Decided) and event.quote is not None else self._quotes[asked.symbol]
         price = asked.price or asked.stop_px or quote.reference(asked.side)
         self._most("order_qty_max", asked.order_qty, base.order_qty_max)
         self._most("order_notional_max", asked.order_qty * price * value, base.order_notional_max)
@@ -314,9 +334,9 @@ class Auditor:
         in_flight = sum(row.bot == asked.bot and row.symbol == asked.symbol for row in mine)
         self._most("entries_in_flight_max", in_flight + 1, base.entries_in_flight_max)
         held = {symbol for symbol, row in self.desk.positions.items() if row.qty}
-        symbols = held | {row.symbol for row in mine} | {asked.symbol}
-        self._most("positions_max", len(symbols), limits.positions_max)
-        self._holds(asked.symbol in bot.symbols, LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
+        symbols = held | {row.symbol for row in mine}
+        self._most("positions_max", 0 if asked.symbol in symbols else len(symbols) + 1, limits.positions_max)
+        self.holds(asked.symbol in bot.symbols, LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
         if limits.gross_exposure_pct is not None:
             gross = self._gross(mine, asked, price)
             self._most("gross_exposure_pct", gross, self.desk.account.equity * limits.gross_exposure_pct / 100 * Decimal("1.03"))
@@ -337,29 +357,27 @@ class Auditor:
 
     def _most(self, name: str, value: Decimal | int, limit: Decimal | int | None) -> None:
         if limit is None:
-            self._holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
+            self.holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
         else:
-            self._holds(value <= limit, LIMITS, f"{name} is {limit}, and an entry came to {value}")
+            self.holds(value <= limit, LIMITS, f"{name} is {limit}, and an entry came to {value}")
 
     def _priced(self, asked: Approved, commit: Committed) -> None:
         event = commit.event
         quote = event.quote if isinstance(event, Decided) else None
         if not isinstance(event, Decided) or quote is None:
-            self._holds(False, FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
+            self.holds(False, FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
             return
         values = self.desk.settings.profiles[self.desk.settings.bots[asked.bot].profile].base
-        self._holds(ZERO < quote.bid <= quote.ask, FAIL_CLOSED, f"an entry passed on {quote.bid}/{quote.ask}")
+        self.holds(ZERO < quote.bid <= quote.ask, FAIL_CLOSED, f"an entry passed on {quote.bid}/{quote.ask}")
         self._fresh("price_age_ms_max", (event.at - quote.received_at).total_seconds() * 1000, values.price_age_ms_max)
         self._fresh("price_frozen_s", (event.at - quote.changed_at).total_seconds(), values.price_frozen_s)
-        self._holds(
-            self.desk.account.is_reconciled, FAIL_CLOSED, f"an entry of {asked.symbol} passed before the venue was compared"
-        )
+        self.holds(self.desk.account.is_reconciled, FAIL_CLOSED, f"an entry of {asked.symbol} passed before the venue was compared")
 
     def _fresh(self, name: str, value: float, limit: Decimal | None) -> None:
         if limit is None:
-            self._holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
+            self.holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
         else:
-            self._holds(value <= float(limit), FAIL_CLOSED, f"{name} is {limit}, and an entry passed at {value:.1f}")
+            self.holds(value <= float(limit), FAIL_CLOSED, f"{name} is {limit}, and an entry passed at {value:.1f}")
 
     # --- fills -------------------------------------------------------------------------------------------------------------
 
@@ -372,7 +390,7 @@ class Auditor:
         if asked is None or asked.order_class is OrderClass.ENTRY or fill.symbol in self._odd:
             return
         is_closing = held * signed < 0 and abs(signed) <= abs(held)
-        self._holds(is_closing, NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
+        self.holds(is_closing, NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
 
     # --- in time -------------------------------------------------------------------------------------------------------------
 
@@ -409,11 +427,11 @@ class Auditor:
         is_known = self.desk.qty(symbol) == self.venue.positions[symbol]
         if is_known and self._hostile.get(symbol, _LONG_AGO) < self.venue.opened_t.get(symbol, 0.0):
             is_late = self._overdue(since, naked_s + 1.0, symbol) and symbol not in self._alarmed
-            self._holds(
+            self.holds(
                 not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s, without an alarm"
             )
         is_late = self._overdue(since, self._doubt_s, symbol)
-        self._holds(not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
+        self.holds(not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
 
     def _values(self, symbol: str) -> RiskSettings | None:
         settings = self.desk.settings
@@ -422,7 +440,7 @@ class Auditor:
 
     def _in_force(self, halt: Halt, since: float) -> None:
         is_late = halt.halt_id not in self.desk.halts and self._overdue(since, self._notice_s)
-        self._holds(
+        self.holds(
             not is_late, HALTED, f"{halt.halt_id} at {halt.scope} is not in force {self._t - since:.3f} s after it was committed"
         )
 
@@ -435,7 +453,7 @@ class Auditor:
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
                 is_asked = self._cancels_begun.get(order.cl_ord_id, _LONG_AGO) >= order.taken_t
                 is_late = not is_asked and self._overdue(max(since, order.taken_t), self._doubt_s, order.symbol)
-                self._holds(not is_late, NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled")
+                self.holds(not is_late, NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled")
 
     # --- people ------------------------------------------------------------------------------------------------------------
 
@@ -472,21 +490,22 @@ class Auditor:
             if asked is None or order.taken_t >= asked_t or not covers(spec.scope, bot=asked.bot, symbol=asked.symbol):
                 continue
             is_kept = asked.order_class is OrderClass.PROTECTION and spec.choice is not KillChoice.CANCEL_ALL
-            self._holds(is_kept, KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
+            self.holds(is_kept, KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
         for symbol, qty in self.venue.positions.items():
             is_not_its_own = spec.scope.kind is ScopeKind.BOT and symbol in self._odd
             if is_flat and qty and not is_not_its_own and covers(spec.scope, bot=self.desk.owner(symbol), symbol=symbol):
                 since = self.venue.opened_t.get(symbol, 0.0)
-                self._holds(since >= asked_t, KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
+                self.holds(since >= asked_t, KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
 
     # --- at the end --------------------------------------------------------------------------------------------------------
 
     def _at_rest(self, _: Rested) -> None:
+        self.holds(True, ALIVE, "")
         self._fills_agree()
         self._orders_agree()
         self._money_agrees()
         for halt, _since in self._rows.values():
-            self._holds(
+            self.holds(
                 halt.halt_id in self.desk.halts, SURVIVES, f"{halt.halt_id} at {halt.scope} stands, and the desk does not hold it"
             )
         for spec, _since in self._asked.values():
@@ -494,7 +513,7 @@ class Auditor:
             is_over = status not in (CommandStatus.PENDING, CommandStatus.RUNNING) or (
                 self._doubts() and spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)
             )
-            self._holds(is_over, ANSWERED, f"{spec.kind} at {spec.scope} is still {status}")
+            self.holds(is_over, ANSWERED, f"{spec.kind} at {spec.scope} is still {status}")
 
     def _doubts(self) -> bool:
         """Orders that nobody can ever know about, where the venue cannot be asked by id: they are left to a person."""
@@ -510,14 +529,14 @@ class Auditor:
         }
         for exec_id in sorted(theirs.keys() ^ ours.keys()):
             whose = "the venue has and the desk does not" if exec_id in theirs else "the desk has and the venue does not"
-            self._holds(False, NOTHING_LOST, f"there is a fill {exec_id} that {whose}")
+            self.holds(False, NOTHING_LOST, f"there is a fill {exec_id} that {whose}")
         for exec_id in sorted(theirs.keys() & ours.keys()):
-            self._holds(
+            self.holds(
                 theirs[exec_id] == ours[exec_id], NOTHING_LOST, f"{exec_id} is {theirs[exec_id]} there, {ours[exec_id]} here"
             )
         for symbol in sorted({*self.venue.positions, *self.desk.positions}):
             theirs_qty, ours_qty = self.venue.positions[symbol], self.desk.qty(symbol)
-            self._holds(theirs_qty == ours_qty, NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
+            self.holds(theirs_qty == ours_qty, NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
 
     def _orders_agree(self) -> None:
         theirs = {order.key: order for order in self.venue.open.values() if not order.is_foreign}
@@ -525,12 +544,12 @@ class Auditor:
         #: where the venue cannot be asked by id, an order that never came is a doubt for a person
         ours = {row.order_id: row for row in self.desk.working.values() if can_ask or not row.is_unknown or row.order_id}
         for key in sorted(theirs.keys() - ours.keys()):
-            self._holds(False, AGREED, f"{theirs[key].cl_ord_id} works at the venue, and the desk does not know it")
+            self.holds(False, AGREED, f"{theirs[key].cl_ord_id} works at the venue, and the desk does not know it")
         for key, row in sorted(ours.items()):
-            self._holds(key in theirs, AGREED, f"{row.cl_ord_id} ({row.purpose}) is over at the venue, and works for the desk")
+            self.holds(key in theirs, AGREED, f"{row.cl_ord_id} ({row.purpose}) is over at the venue, and works for the desk")
             if key in theirs:
                 leaves = theirs[key].leaves
-                self._holds(
+                self.holds(
                     leaves == row.leaves, AGREED, f"{row.cl_ord_id} has {leaves} left at the venue, {row.leaves} at the desk"
                 )
 
@@ -540,4 +559,4 @@ class Auditor:
         held = total(self.venue.positions[s] * (row.mark or ZERO) * self.desk.value(s) for s, row in self.desk.positions.items())
         worth = self.desk.settings.starting_cash - spent + held
         equity = self.desk.account.equity
-        self._holds(abs(worth - equity) <= _CENT, NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")
+        self.holds(abs(worth - equity) <= _CENT, NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -28,11 +30,22 @@ class History(NamedTuple):
 def happen(scene: Scene, steps: Iterable[Step]) -> History:
     """Let these steps happen in this scene."""
     steps = tuple(steps)
-    with puppets() as strings:
+    with puppets() as strings, _silence():
         world = World(scene, strings)
         world.run([(step.at, partial(KINDS[step.kind].do, **step.args)) for step in steps])
         world.close()
     return History(scene, steps, world)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What engines log of a hostile world is no news."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def history_of(seed: int, *, steps: int) -> History:

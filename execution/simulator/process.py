@@ -150,7 +150,7 @@ class Process:
 
     def freeze(self, seconds: float) -> None:
         """Stand still while the world goes on."""
-        self.loop.frozen_until = self._outside.time.now + seconds
+        self.loop.freeze(seconds)
 
     def stop(self) -> None:
         """Stop politely: drain, give the lease back, end."""

@@ -181,7 +181,7 @@ class Rows:
 
     def claim(self, account_id: int, *, engine: str, lease_s: float, send_timeout_s: float) -> Claim | None:
         since = None if self.expires is None else self._time.now - self.expires
-        if since is not None and since < 0 and self.owner not in self.gone:
+        if since is not None and since < 0 and self.owner != engine and self.owner not in self.gone:
             return None
         self.owner, self.token, self.expires = engine, self.token + 1, self._time.now + lease_s
         self._tokens[engine] = self.token
@@ -200,10 +200,6 @@ class Rows:
         if token == self.token:
             self.owner, self.expires = "", None
 
-    def engines_by_venue(self) -> dict[str, int]:
-        """Each engine here spends as if it were alone."""
-        return {}
-
     def recover(self, account_id: int) -> Recovered:
         loaded = self.load()
         desk = rebuild(self.account.code, loaded)
@@ -215,6 +211,9 @@ class Rows:
         pending = [row.spec for row in self.commands.values() if row.status is CommandStatus.PENDING]
         newer = self.settings if self.settings.version > accounts[ACCOUNT_ID] else None
         return {ACCOUNT_ID: Poll(pending, list(self.halts.values()), newer)}
+
+    def engines_by_venue(self) -> dict[str, int]:
+        return {self.account.broker: 1}
 
     def settings_refresh(self, accounts: Sequence[int]) -> None:
         """Markets here have no hours that could run out."""

@@ -87,6 +87,14 @@ class Time:
         finally:
             self.enter(None)
 
+    def abandon(self) -> None:
+        """Nothing happens any more: what dead processes still had before them goes to what they left behind."""
+        for handle in self._ready:
+            if handle.loop is not None:
+                handle.loop.leave(handle)
+        self._ready.clear()
+        self._timers.clear()
+
     def enter(self, loop: VirtualLoop | None) -> None:
         """Make `loop` the running one."""
         if loop is not self._running:
@@ -122,9 +130,8 @@ class Time:
         if loop.is_dead:
             loop.leave(handle)
             return
-        if loop.frozen_until > self.now:
-            handle._when = loop.frozen_until
-            self.later(handle)
+        if loop.is_frozen:
+            loop.hold(handle)
             return
         self.enter(loop)
         if handle.context is None:
@@ -142,7 +149,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._died = died
         self._surprised = surprised
         self.is_dead = False
-        self.frozen_until = 0.0
+        self.is_frozen = False
+        self._frozen_until = 0.0
+        #: turns that wait for the thaw
+        self._held: deque[Handle] = deque()
         self._turns_left = -1
         self._left_behind: deque[Handle] = deque()
 
@@ -170,6 +180,26 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Die now, and say nothing."""
         self.is_dead = True
 
+    def freeze(self, seconds: float) -> None:
+        """Take no turn for so long."""
+        self.is_frozen = True
+        self._frozen_until = max(self._frozen_until, self._time.now + seconds)
+        self._time.call_at(self._frozen_until, self._thaw)
+
+    def hold(self, handle: Handle) -> None:
+        """A turn that comes when this loop takes turns again."""
+        self._held.append(handle)
+
+    def _thaw(self) -> None:
+        if self._time.now >= self._frozen_until:
+            self.thaw()
+
+    def thaw(self) -> None:
+        """Take the turns that waited, in their order."""
+        self.is_frozen = False
+        while self._held:
+            self._time.soon(self._held.popleft())
+
     def leave(self, handle: Handle) -> None:
         """A turn that the process did not live to take; `bury` needs it to end what waits for it."""
         self._left_behind.append(handle)
@@ -177,6 +207,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def bury(self) -> None:
         """Let go of what a dead process left behind. Whatever that does goes nowhere: its wires are cut."""
         assert self.is_dead
+        self._left_behind.extendleft(reversed(self._held))
         self._time.enter(self)
         try:
             for _ in range(_ROUNDS):

@@ -15,7 +15,7 @@ from execution.core.messages import CommandSpec, DeskSettings, Reported
 from execution.engine.recovery import ReplayDiffers, rebuild
 from execution.engine.writer import Session, Write
 from execution.models import Account
-from execution.simulator.auditor import Auditor
+from execution.simulator.auditor import ALIVE, REPLAYED, Auditor
 from execution.simulator.facts import Asked, Cleared, Committed, Died, Edited, Fact, Hostile, Rested, Rose, Told, Troubled, Unable
 from execution.simulator.market import Mind
 from execution.simulator.process import Outside, Process
@@ -46,7 +46,7 @@ class World:
         self.strings = strings
         self.auditor = Auditor(scene.settings)
         account = Account(
-            pk=1, code=ACCOUNT, name="Simulated", broker="hostile", feed="told", currency=CURRENCY, starting_cash=CASH
+            pk=1, code=ACCOUNT, name="Simulated", broker="simulated", feed="told", currency=CURRENCY, starting_cash=CASH
         )
         self.rows = Rows(
             account, scene.settings, time=self.time, committed=self._committed, troubled=self._troubled, note=self.note
@@ -115,6 +115,10 @@ class World:
         self._replay()
 
     @property
+    def engines_born(self) -> int:
+        return self._born
+
+    @property
     def peace_s(self) -> float:
         """Long enough for every doubt to end: what was not answered is asked about twice, with pauses."""
         timing = self.scene.settings.timing
@@ -129,7 +133,7 @@ class World:
 
     def _be_up(self) -> None:
         for process in self.processes:
-            process.loop.frozen_until = 0.0
+            process.loop.thaw()
         if not self.processes:
             self.start_engine()
 
@@ -138,6 +142,8 @@ class World:
         self._is_over = True
         for process in self.processes:
             process.loop.kill()
+        self.time.abandon()
+        for process in self.processes:
             process.loop.bury()
 
     def _crash_all(self) -> None:
@@ -149,7 +155,9 @@ class World:
         try:
             rebuild(ACCOUNT, self.rows.load(with_image=False))
         except ReplayDiffers as e:
-            self.auditor.breach("replaying the journal gives the same state", str(e))
+            self.auditor.holds(False, REPLAYED, str(e))
+        else:
+            self.auditor.holds(True, REPLAYED, "")
 
     # --- engines -----------------------------------------------------------------------------------------------------------
 
@@ -215,7 +223,7 @@ class World:
         return next((process for process in self.processes if process.is_owner), None)
 
     def _surprised(self, what: str) -> None:
-        self.auditor.breach("an engine never fails by itself", what)
+        self.auditor.holds(False, ALIVE, what)
         self.time.is_stopped = True
 
     # --- what is told ------------------------------------------------------------------------------------------------------
@@ -234,11 +242,11 @@ class World:
                 process.wire.deliver(report)
 
     def _committed(self, session: Session, writes: Sequence[Write]) -> None:
-        if self._deaths and (owner := self.owner) is not None and session.token == self.rows.token:
-            owner.crash(turns=self._deaths.popleft())
         for write in writes:
             event = write.entry.event if write.entry is not None else None
             self.note(Committed(self.time.now, session.token, write.seq, event, write.effects))
+        if self._deaths and (owner := self.owner) is not None and session.token == self.rows.token:
+            owner.crash(turns=self._deaths.popleft())
 
     def _troubled(self, key: str, cause: str) -> None:
         """An engine rings. Only what the world itself did may be the cause."""
