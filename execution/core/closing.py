@@ -37,6 +37,8 @@ DESK: Final = "bracket"
 CLOSE_RETRY_MS: Final = 1000
 #: what holds where nobody set it: a position outlives the settings it was opened under
 _EXIT_WAIT_MS: Final = 2000
+#: and this often while its market is closed
+_CLOSED_RETRY_MS: Final = 60_000
 #: UNKNOWN exits of a symbol beside which no other is sent
 _UNKNOWN_MAX: Final = 2
 #: orders that one exit may be cut into
@@ -334,7 +336,7 @@ def _unfilled(turn: Turn, symbol: str, title: str, cause: str) -> None:
 
 def close_out(turn: Turn, symbol: str, *, bot: str, side: Side, qty: Decimal, purpose: Purpose, bracket_id: str = "") -> None:
     """Close at market what may not stay open. One exit in flight a symbol; what fails is tried again until it is gone."""
-    turn.wake(close_timer(symbol), ms=CLOSE_RETRY_MS)
+    turn.wake(close_timer(symbol), ms=CLOSE_RETRY_MS if turn.is_open(symbol) else _CLOSED_RETRY_MS)
     if qty:
         proposal = exit_proposal(turn, symbol=symbol, bot=bot, side=side, qty=qty, order_class=OrderClass.PROTECTION)
         ask(turn, proposal, purpose=purpose, bracket_id=bracket_id, by=DESK)

@@ -232,6 +232,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "leg": _leg_due,
     "limit": protection.limit_due,
     "naked": naked.naked_due,
+    "open": kills.opens_due,
     "park": foreign.parked_due,
     "query": ageing.query_due,
     "replace": ageing.replace_due,

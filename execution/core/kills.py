@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from execution.core import closing
+from execution.core import closing, flattening
 from execution.core.by_hand import waive_stop
 from execution.core.controls import BotStatus, CommandState
 from execution.core.halts import bots_in
@@ -41,12 +41,13 @@ from execution.core.orders import OrderState, Purpose
 from execution.core.sending import RECONCILE, cancel, cancel_request, query
 from execution.core.turn import Turn
 from risk.core.units import Scope, ScopeKind
-from risk.core.verdict import Capability, Denied
+from risk.core.verdict import Capability, OrderClass
 from risk.core.wording import number
 
 _STRENGTH: Final = tuple(KillChoice)
+#: cancels that are not confirmed yet, and every order that was to be canceled
 _CANCELS: Final = "cancels"
-_EXITS: Final = "exits"
+_TAKEN: Final = "taken"
 #: cancels the venue takes in a second, for the patience with a large kill
 _CANCELS_PER_S: Final = 200
 _RETRY_MS: Final = 1000
@@ -79,14 +80,10 @@ def flatten(turn: Turn, spec: CommandSpec) -> str:
 
 def stop_flatten(turn: Turn, spec: CommandSpec) -> bool:
     """Stop closing positions. True when a flatten ran in the scope."""
-    found = [c for c in _running(turn) if c.spec.choice is KillChoice.CANCEL_FLATTEN and _is_within(turn, c.spec.scope, spec)]
+    found = [c for c in _running(turn) if flattening.is_flattening(c) and _is_within(turn, c.spec.scope, spec)]
     for command in found:
         command.spec = msgspec.structs.replace(command.spec, choice=KillChoice.CANCEL)
-        for step in command.steps:
-            if step.name.startswith("flatten:") and step.state is not StepState.DONE:
-                step.state, step.at, step.text = StepState.TROUBLE, turn.at, f"{step.text}: stopped by {spec.by}"
-        for order in [o for o in turn.orders_in(command.spec.scope) if o.purpose is Purpose.EXIT]:
-            cancel(turn, order, by=spec.by)
+        flattening.stop(turn, command, by=spec.by)
         progress(turn, command)
         _answer(turn, command)
     return bool(found)
@@ -127,7 +124,7 @@ def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
         Step("filled_before_cancel", "Filled before the cancel"),
         Step("verified", "Verified at the venue"),
     ]
-    command.waiting = {_CANCELS: [], _EXITS: []}
+    command.waiting = {_CANCELS: [], _TAKEN: []}
     turn.state.commands[spec.command_id] = command
     return command
 
@@ -145,9 +142,15 @@ def _take_away(turn: Turn, command: CommandState) -> None:
     for order in list(turn.orders_in(spec.scope)):
         if _is_target(order, spec.choice) and order.cl_ord_id not in known:
             waiting.append(order.cl_ord_id)
+            command.waiting[_TAKEN].append(order.cl_ord_id)
             if not cancel(turn, order, by=spec.by) and order.is_unknown:
                 query(turn, order)
     _cancel_all(turn, spec)
+    for symbol, exit_state in list(turn.state.exits.items()):
+        bot, is_protective = exit_state.proposal.bot, exit_state.proposal.order_class is OrderClass.PROTECTION
+        is_target = spec.choice is KillChoice.CANCEL_ALL or not is_protective
+        if is_target and turn.in_scope(spec.scope, bot=bot, symbol=symbol):
+            closing.drop_waiting(turn, symbol)
     sent, confirmed = _step(command, "cancels_sent"), _step(command, "cancels_confirmed")
     sent.total = confirmed.total = confirmed.done + len(waiting)
     sent.done, sent.state, sent.at = sent.total, StepState.DONE, turn.at
@@ -166,6 +169,12 @@ def _cancel_all(turn: Turn, spec: CommandSpec) -> None:
 
 def _is_target(order: OrderState, choice: KillChoice) -> bool:
     return choice is KillChoice.CANCEL_ALL or not order.is_protective
+
+
+def _is_due(command: CommandState, order: OrderState) -> bool:
+    """Whether the order must be gone before the command is verified. A flatten halts nothing: entries that came after it may work."""
+    is_later = order.purpose is Purpose.ENTRY and order.cl_ord_id not in command.waiting[_TAKEN]
+    return _is_target(order, command.spec.choice) and not (is_later and command.spec.kind is CommandKind.FLATTEN)
 
 
 def _strip(turn: Turn, spec: CommandSpec) -> None:
@@ -191,26 +200,26 @@ def orders_moved(turn: Turn) -> None:
     for command in _running(turn):
         moved = [order for (kind, _), order in turn.changed.items() if kind == "order"]
         fills = [fill for (kind, _), fill in turn.changed.items() if kind == "fill" and fill.at == turn.at and not fill.busted_at]
-        if _note(turn, command, moved) | _note_fills(turn, command, fills):
+        is_news = _note(turn, command, moved) | _note_fills(turn, command, fills)
+        if is_news or (flattening.is_flattening(command) and _ends_exit(moved)):
             progress(turn, command)
             _answer(turn, command)
 
 
+def _ends_exit(moved: Iterable[OrderState]) -> bool:
+    return any(order.done is not None and order.purpose is not Purpose.ENTRY for order in moved)
+
+
 def _note(turn: Turn, command: CommandState, moved: Iterable[OrderState]) -> bool:
     """Count what is confirmed. True when something counted."""
-    waiting, exits = command.waiting[_CANCELS], command.waiting[_EXITS]
+    waiting = command.waiting[_CANCELS]
     is_news = False
     for order in moved:
-        if order.done is None:
-            continue
-        if order.cl_ord_id in waiting:
+        if order.done is not None and order.cl_ord_id in waiting:
             waiting.remove(order.cl_ord_id)
             _step(command, "cancels_confirmed").done += 1
             if order.ord_rej_reason == "NOT_SENT":
                 _step(command, "unsent_dropped").done += 1
-            is_news = True
-        if order.cl_ord_id in exits:
-            exits.remove(order.cl_ord_id)
             is_news = True
     return is_news
 
@@ -242,7 +251,7 @@ def progress(turn: Turn, command: CommandState) -> None:
         filled.state, filled.at = StepState.DONE, turn.at
         if not command.fills:
             filled.text = "Nothing filled before the cancel"
-    if command.spec.choice is KillChoice.CANCEL_FLATTEN and not _flatten_moved(turn, command):
+    if flattening.is_flattening(command) and not flattening.moved(turn, command):
         return
     verified = _step(command, "verified")
     if verified.state is StepState.WAITING:
@@ -257,53 +266,15 @@ def _ask(turn: Turn, command: CommandState) -> None:
     turn.emit(QueryVenue(query_id=command.query_id))
 
 
-def _flatten_moved(turn: Turn, command: CommandState) -> bool:
-    """Close every position in scope. True when all are flat."""
-    is_flat = True
-    for symbol in _symbols(turn, command.spec.scope):
-        qty = turn.qty(symbol)
-        step = next((s for s in command.steps if s.name == f"flatten:{symbol}"), None)
-        if step is None:
-            if not qty:
-                continue
-            step = Step(f"flatten:{symbol}", f"Close {number(abs(qty))} {symbol}", StepState.RUNNING, total=1)
-            command.steps.insert(len(command.steps) - 1, step)
-            _close(turn, command, symbol, step)
-        if not turn.qty(symbol):
-            if step.state is not StepState.DONE:
-                step.state, step.done, step.at, step.text = StepState.DONE, 1, turn.at, f"{symbol} is flat"
-        else:
-            is_flat = False
-            if not turn.is_closing(symbol):
-                step.state = StepState.TROUBLE
-    return is_flat
-
-
-def _symbols(turn: Turn, scope: Scope) -> list[str]:
-    """The symbols with a position in scope, or with a flatten step already."""
-    return [s for s, p in sorted(turn.state.positions.items()) if turn.in_scope(scope, bot=p.bot, symbol=s)]
-
-
-def _close(turn: Turn, command: CommandState, symbol: str, step: Step) -> None:
-    """Send the market close of one position; a resting limit exit was canceled before."""
-    position = turn.state.positions[symbol]
-    if not position.qty or turn.is_closing(symbol):
-        return
-    qty, side = abs(position.qty), position.closing_side
-    proposal = closing.exit_proposal(turn, symbol=symbol, bot=position.bot, side=side, qty=qty)
-    asked = closing.ask(turn, proposal, by=command.spec.by)
-    if isinstance(asked, Denied):
-        step.state, step.text = StepState.TROUBLE, f"{symbol} could not be closed: {asked.text}"
-        return
-    step.state = StepState.RUNNING
-    command.waiting[_EXITS].extend(order.cl_ord_id for order in asked.orders)
-
-
 # --- how they end ----------------------------------------------------------------------------------------------------------
 
 
 def reconciled(turn: Turn, event: Reconciled) -> None:
-    """The venue answered: a kill that waits for it ends, or says what is left."""
+    """The venue answered: a flatten that waits to begin begins; a kill that waits for it ends, or says what is left."""
+    for command in _running(turn):
+        if flattening.read(turn, command, asked_seq=event.asked_seq):
+            progress(turn, command)
+            _answer(turn, command)
     for command in [c for c in _running(turn) if _step(c, "verified").state is not StepState.WAITING]:
         if event.asked_seq >= command.needed_seq:
             residue = _residue(turn, command, event)
@@ -337,19 +308,21 @@ def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
     for shown in event.orders:
         order = turn.order(shown.cl_ord_id)
         bot = order.bot if order is not None else ""
-        is_target = order is None or _is_target(order, spec.choice)
+        is_target = order is None or _is_due(command, order)
         if is_target and turn.in_scope(spec.scope, bot=bot, symbol=shown.symbol):
             left.append(f"{shown.side.value.lower()} {number(shown.order_qty - shown.cum_qty)} {shown.symbol} works at the venue")
     for order in turn.orders_in(spec.scope):
-        if _is_target(order, spec.choice):
+        if _is_due(command, order):
             left.append(f"an order of {order.symbol} is {order.ord_status.value.replace('_', ' ').lower()}")
     if spec.choice is KillChoice.CANCEL_FLATTEN:
-        left.extend(_still_open(turn, spec.scope, event))
+        left.extend(_still_open(turn, command, event))
     return sorted(set(left))
 
 
-def _still_open(turn: Turn, scope: Scope, event: Reconciled) -> list[str]:
-    symbols = {*_symbols(turn, scope), *(s for s in event.positions if turn.in_scope(scope, bot=_holder(turn, s), symbol=s))}
+def _still_open(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
+    scope = command.spec.scope
+    theirs = (s for s in event.positions if turn.in_scope(scope, bot=_holder(turn, s), symbol=s))
+    symbols = {s for s in (*flattening.symbols_in(turn, scope), *theirs) if not flattening.is_settled(command, s)}
     found = [f"{number(abs(q))} {s} is open at the venue" for s in sorted(symbols) if (q := event.positions.get(s))]
     return found + [f"{number(abs(q))} {s} is open" for s in sorted(symbols) if (q := turn.qty(s))]
 
@@ -366,7 +339,7 @@ def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:
     step = _step(command, "verified")
     step.state, step.at, step.done = StepState.DONE, turn.at, 1
     stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else "no order is left"
-    flat = ", every position is flat" if spec.choice is KillChoice.CANCEL_FLATTEN else ""
+    flat = flattening.outcome(command)
     step.text = f"Verified at the venue: {stays}{flat}"
     took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0
     command.status, command.finished_at = CommandStatus.DONE, turn.at
@@ -392,9 +365,13 @@ def verify_due(turn: Turn, command_id: str) -> None:
         return
     spec = command.spec
     left = [turn.state.orders[cl_ord_id] for cl_ord_id in command.waiting[_CANCELS] if cl_ord_id in turn.state.orders]
-    open_symbols = [s for s in _symbols(turn, spec.scope) if turn.qty(s)] if spec.choice is KillChoice.CANCEL_FLATTEN else []
+    opening = flattening.opens_at(turn, command)
+    if opening is not None and not left and turn.at < opening:
+        turn.wake_at(f"verify:{command_id}", opening + timedelta(milliseconds=_patience_ms(turn, command)))
+        return
+    open_symbols = flattening.left_open(turn, command) if flattening.is_flattening(command) else []
     what = (
-        [f"{len(left)} cancels not confirmed"]
+        [f"{len(left)} {'cancel' if len(left) == 1 else 'cancels'} not confirmed", *_why_not(left)]
         if left
         else [f"{s} is not flat" for s in open_symbols] or ["the venue has not answered"]
     )
@@ -410,7 +387,8 @@ def verify_due(turn: Turn, command_id: str) -> None:
         query(turn, order)
         if not cancel(turn, order, by=spec.by) and not order.is_unknown and order.done is None:
             turn.emit(cancel_request(order))
-    _retry_closes(turn, command)
+    if flattening.is_flattening(command) and not left:
+        flattening.retry(turn, command)
     if _step(command, "verified").state is not StepState.WAITING:
         _ask(turn, command)
     turn.wake(f"verify:{command_id}", ms=_RETRY_MS)
@@ -418,12 +396,18 @@ def verify_due(turn: Turn, command_id: str) -> None:
     _answer(turn, command)
 
 
-def _retry_closes(turn: Turn, command: CommandState) -> None:
-    if command.spec.choice is not KillChoice.CANCEL_FLATTEN or command.waiting[_CANCELS]:
-        return
-    for step in command.steps:
-        if step.name.startswith("flatten:") and step.state is not StepState.DONE:
-            _close(turn, command, step.name.removeprefix("flatten:"), step)
+def _why_not(left: Iterable[OrderState]) -> list[str]:
+    """What the venue said where it refused a cancel: "not cancelable until 16:00"."""
+    return sorted({f"{order.symbol}: {order.text}" for order in left if order.text and order.pending is None})[:3]
+
+
+def opens_due(turn: Turn, command_id: str) -> None:
+    """A market opens that a flatten waits for."""
+    command = turn.state.commands.get(command_id)
+    if command is not None:
+        flattening.opens_due(turn, command)
+        progress(turn, command)
+        _answer(turn, command)
 
 
 def _step(command: CommandState, name: str) -> Step:

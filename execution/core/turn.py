@@ -20,6 +20,7 @@ from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, R
 from execution.core.orders import ENTRY, EXITS, LEGS, OrderState
 from execution.core.positions import PositionState
 from execution.core.state import DeskState
+from risk.core import hours
 from risk.core.book import EXTERNAL, Exposure
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.session_pnl import SessionPnl
@@ -249,6 +250,13 @@ class Turn:
     def is_closing(self, symbol: str) -> bool:
         """Whether an exit of the symbol is on its way, or waits for room."""
         return symbol in self.state.exits or bool(self.index.exits.get(symbol))
+
+    def is_open(self, symbol: str) -> bool:
+        """Whether the market of a symbol is open; one whose hours are not known is not."""
+        instrument = self.instrument(symbol)
+        if instrument is None or instrument.calendar == hours.ALWAYS or self.settings is None:
+            return True
+        return hours.is_open(self.settings.sessions_of(symbol), self.at)
 
     # --- entities ------------------------------------------------------------------------------------------------------
 

@@ -163,14 +163,14 @@ def price_aged(turn: Turn, event: PriceAged) -> None:
         conditions.finish(turn, name)
     for bracket in turn.index.brackets_of(event.symbol):
         turn.dirty[bracket.bracket_id] = None
-        if event.is_stale and bracket.open_qty and bracket.is_stop_emulated and has_stop(bracket):
+        if is_blind(turn, event.symbol) and bracket.open_qty and bracket.is_stop_emulated and has_stop(bracket):
             since = f" since {event.last_at:%H:%M:%S} UTC" if event.last_at is not None else ""
             call_naked(turn, bracket, f"its stop is watched here, and no price came{since}")
 
 
 def is_blind(turn: Turn, symbol: str) -> bool:
-    """Whether no price comes for a symbol whose stop is watched."""
-    return _STALE + symbol in turn.state.account.conditions
+    """Whether no price comes for a symbol whose stop is watched. A closed market has none, and nothing could be done there."""
+    return _STALE + symbol in turn.state.account.conditions and turn.is_open(symbol)
 
 
 def emulate(turn: Turn, bracket: BracketState) -> None:

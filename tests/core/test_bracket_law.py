@@ -43,6 +43,8 @@ HANDS = (
     CommandKind.MOVE_LEG,
     CommandKind.ARM,
     CommandKind.CANCEL_ORDER,
+    CommandKind.FLATTEN,
+    CommandKind.STOP_FLATTEN,
 )
 PICK = st.integers(0, 7)
 HOWS = st.sampled_from([How.DONE, How.DONE, How.DONE, How.REFUSED, How.LOST, How.NEVER_CAME, How.NOT_SENT])
@@ -88,6 +90,8 @@ class Exits(RuleBasedStateMachine):
         match kind:
             case CommandKind.CLOSE:
                 self.bench.command(kind, target=BTC)
+            case CommandKind.FLATTEN | CommandKind.STOP_FLATTEN:
+                self.bench.command(kind)
             case CommandKind.CANCEL_BRACKET:
                 self.bench.command(kind, target=bracket.bracket_id)
             case CommandKind.CANCEL_LEG:

@@ -3,8 +3,10 @@
 # mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from execution.core.brackets import BracketStatus
@@ -24,10 +26,11 @@ from execution.core.messages import (
 )
 from execution.core.orders import OrderState, Purpose
 from execution.core.state import CORE_VERSION
+from risk.core.hours import Session
 from risk.core.settings import NakedPolicy, UnsupportedProtection
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Capability, OrderClass, Reason
-from tests.core.builders import BTC, Bench, D, at_venue, decision
+from tests.core.builders import BTC, INSTRUMENTS, NOON, Bench, D, at_venue, decision
 from tests.core.builders import settings as config
 
 C = Capability
@@ -176,6 +179,19 @@ def test_it_calls_a_watched_stop_naked_when_no_price_comes(policy: NakedPolicy) 
     if policy is NakedPolicy.KEEP:
         age(bench, is_stale=False)
         assert (bench.bracket(entry).status, bench.alarms(), names(bench)) == (B.ARMED, [], ["stop", "target"])
+
+
+def test_it_expects_no_prices_of_a_closed_market() -> None:
+    made = at_venue()
+    spec = msgspec.structs.replace(INSTRUMENTS[BTC], calendar="XTEST")
+    hour = timedelta(hours=1)
+    sessions = {"XTEST": (Session(NOON - hour, NOON + hour), Session(NOON + 20 * hour, NOON + 28 * hour))}
+    bench = Bench(msgspec.structs.replace(made, instruments=made.instruments | {BTC: spec}, sessions=sessions))
+    entry = opened(bench)
+    bench.wait(2 * 3600)
+    age(bench, is_stale=True)
+    bench.wait(10)
+    assert (bench.bracket(entry).status, bench.alarms(), exits(bench)) == (B.ARMED, [], [])
 
 
 def test_it_does_not_mind_for_a_stop_that_rests_at_the_venue() -> None:
