@@ -16,7 +16,8 @@ from execution.brains.base import HOLD, Bar, Brain, Decision, View
 from execution.core.controls import BotStatus
 from execution.core.messages import BotSpec, CommandKind, SignalKind
 from execution.engine.brains import ERRORS_MAX, Brains, Seat
-from execution.models import Alarm, Bot, BotInstrument, BotLog, PaperOrder
+from execution.models import Alarm, Bot, BotInstrument, BotLog
+from execution.paper import PaperOrder
 from execution.models import BotState as BotRow
 from execution.store import faults
 from execution.store.settings import settings_version_ensure
