@@ -17,8 +17,8 @@ from execution.core.controls import BotStatus
 from execution.core.messages import BotSpec, CommandKind, SignalKind
 from execution.engine.brains import ERRORS_MAX, Brains, Seat
 from execution.models import Alarm, Bot, BotInstrument, BotLog
-from execution.paper import PaperOrder
 from execution.models import BotState as BotRow
+from execution.paper import PaperOrder
 from execution.store import faults
 from execution.store.settings import settings_version_ensure
 from risk.core.units import Instrument, Quote, Scope, ScopeKind
