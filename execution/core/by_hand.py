@@ -26,13 +26,14 @@ from risk.core.wording import exact, number
 def close(turn: Turn, spec: CommandSpec) -> str:
     """Close a position at market."""
     position = _position(turn, spec.target or spec.scope.key)
-    symbol, qty = position.symbol, abs(position.qty)
-    proposal = closing.exit_proposal(turn, symbol=symbol, bot=position.bot, side=position.closing_side, qty=qty)
+    symbol, side = position.symbol, position.closing_side
+    proposal = closing.exit_proposal(turn, symbol=symbol, bot=position.bot, side=side, qty=abs(position.qty))
     asked = closing.ask(turn, proposal, by=spec.by)
     if isinstance(asked, Denied):
         raise CommandRefused(asked.text)
+    qty = asked.qty
     turn.clear_alarm(f"exit:{symbol}")
-    word = "Selling" if position.closing_side.sign < 0 else "Buying"
+    word = "Selling" if side.sign < 0 else "Buying"
     if not asked.orders:
         return f"{word} {number(qty)} {symbol} at market as soon as the venue has taken its stop away; if that takes long, the stop is put back."
     return f"{word} {number(qty)} {symbol} at market to close.{_stop_stays(turn, symbol)}"
@@ -207,7 +208,8 @@ def _outcome(turn: Turn, bracket: BracketState, price: Decimal) -> str:
     position = turn.state.positions.get(bracket.symbol)
     if position is None or position.avg_px is None or not bracket.open_qty:
         return ""
-    made = (price - position.avg_px) * bracket.side.sign * bracket.open_qty * position.contract_value
+    won = position.worth(price) - position.worth(position.avg_px)
+    made = won * bracket.side.sign * bracket.open_qty * position.contract_value
     return f" There {number(bracket.open_qty)} {'earn' if made >= 0 else 'lose'} {number(abs(made))}, fees apart."
 
 

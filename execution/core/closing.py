@@ -27,7 +27,7 @@ from execution.core.turn import Turn
 from risk.core.gates import judge
 from risk.core.units import ZERO, OrdType, Side, multiple_below
 from risk.core.verdict import Capability, Check, Denied, OrderClass, Proposal, Reason
-from risk.core.wording import number
+from risk.core.wording import exact, number
 
 #: a refused leg, or what asked for a refused exit, waits so long
 LEG_RETRY_MS: Final = 250
@@ -86,10 +86,15 @@ def exit_proposal(
 
 def ask(turn: Turn, proposal: Proposal, *, purpose: Purpose = Purpose.EXIT, bracket_id: str = "", by: str) -> Asked | Denied:
     """Send an exit, or have it wait for room. A denial changes nothing; it is EXIT_IN_FLIGHT while another one works."""
-    symbol = proposal.symbol
+    symbol, qty = proposal.symbol, proposal.order_qty or ZERO
     superseded = _superseded(turn, proposal)
     if superseded is None:
         return in_flight(turn, symbol)
+    if not turn.lots(symbol, qty):
+        return refused(
+            Reason.NOTHING_TO_CLOSE, f"{exact(qty)} {symbol} is less than one lot, which is the least that can be closed."
+        )
+    proposal = msgspec.structs.replace(proposal, order_qty=turn.lots(symbol, qty))
     has_room = turn.has(Capability.REDUCE_ONLY) or room(turn, symbol) >= (proposal.order_qty or ZERO)
     asked = (_send if has_room else _wait)(turn, proposal, superseded, purpose=purpose, bracket_id=bracket_id)
     if isinstance(asked, Denied):
@@ -250,14 +255,18 @@ def go_on(turn: Turn) -> None:
     """
     for symbol, exits in turn.index.exits.items() if turn.is_money_moved else ():
         position = turn.state.positions.get(symbol)
-        for order in [o for o in exits.values() if position is None or not position.qty or o.side is not position.closing_side]:
+        is_flat = position is None or not turn.closable(symbol)
+        for order in [o for o in exits.values() if is_flat or (position and o.side is not position.closing_side)]:
             cancel(turn, order, by=DESK)
     for symbol, waiting in list(turn.state.exits.items()):
         position, proposal = turn.state.positions.get(symbol), waiting.proposal
         if position is None or not position.qty or proposal.side is not position.closing_side:
             _drop(turn, symbol)
             continue
-        qty = min(proposal.order_qty or ZERO, abs(position.qty))
+        qty = turn.lots(symbol, min(proposal.order_qty or ZERO, abs(position.qty)))
+        if not qty:
+            _drop(turn, symbol)
+            continue
         if room(turn, symbol) < qty or not_sendable(turn):
             continue
         del turn.state.exits[symbol]
@@ -337,7 +346,7 @@ def _unfilled(turn: Turn, symbol: str, title: str, cause: str) -> None:
 def close_out(turn: Turn, symbol: str, *, bot: str, side: Side, qty: Decimal, purpose: Purpose, bracket_id: str = "") -> None:
     """Close at market what may not stay open. One exit in flight a symbol; what fails is tried again until it is gone."""
     turn.wake(close_timer(symbol), ms=CLOSE_RETRY_MS if turn.is_open(symbol) else _CLOSED_RETRY_MS)
-    if qty:
+    if turn.lots(symbol, qty):
         proposal = exit_proposal(turn, symbol=symbol, bot=bot, side=side, qty=qty, order_class=OrderClass.PROTECTION)
         ask(turn, proposal, purpose=purpose, bracket_id=bracket_id, by=DESK)
 
@@ -372,7 +381,7 @@ def is_timed_out(turn: Turn, bracket: BracketState) -> bool:
 def overshot(turn: Turn, symbol: str) -> None:
     """An exit opened a position. It belongs to nobody and is closed at once."""
     position = turn.state.positions[symbol]
-    if not position.qty:
+    if not turn.closable(symbol):
         turn.clear_alarm(f"overshoot:{symbol}")
         turn.sleep(close_timer(symbol))
         return

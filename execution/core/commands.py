@@ -154,7 +154,7 @@ def _is_busy(turn: Turn, bot: BotState) -> bool:
     symbols = sorted(turn.index.symbols.get(bot.code, ()))
     if bot.stop_mode == StopMode.AFTER_BRACKET.value:
         return any(bracket.bot == bot.code for symbol in symbols for bracket in turn.index.brackets_of(symbol))
-    return any(turn.qty(symbol) or turn.index.orders.get(symbol) for symbol in symbols)
+    return any(turn.closable(symbol) or turn.index.orders.get(symbol) for symbol in symbols)
 
 
 # --- halts -----------------------------------------------------------------------------------------------------------------

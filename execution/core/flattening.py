@@ -21,7 +21,7 @@ from execution.core.turn import Turn
 from risk.core import hours
 from risk.core.units import Scope
 from risk.core.verdict import Capability, Denied, Reason
-from risk.core.wording import number
+from risk.core.wording import exact, number
 
 _READ: Final = "position_read"
 _SYMBOL: Final = "flatten:"
@@ -39,7 +39,7 @@ def moved(turn: Turn, command: CommandState) -> bool:
     for symbol in _targets(turn, command):
         step = _step_of(command, symbol)
         if step is None:
-            if not turn.qty(symbol):
+            if not turn.closable(symbol):
                 continue
             step = _begin(turn, command, symbol)
         is_done = _moved(turn, command, symbol, step) and is_done
@@ -56,12 +56,12 @@ def _targets(turn: Turn, command: CommandState) -> list[str]:
     found = symbols_in(turn, command.spec.scope)
     if command.spec.kind is CommandKind.KILL:
         return found
-    return command.waiting.setdefault("symbols", [symbol for symbol in found if turn.qty(symbol)])
+    return command.waiting.setdefault("symbols", [symbol for symbol in found if turn.closable(symbol)])
 
 
 def left_open(turn: Turn, command: CommandState) -> list[str]:
     """The symbols that are to be flat and are not."""
-    return [s for s in symbols_in(turn, command.spec.scope) if turn.qty(s) and not is_settled(command, s)]
+    return [s for s in symbols_in(turn, command.spec.scope) if turn.closable(s) and not is_settled(command, s)]
 
 
 def is_settled(command: CommandState, symbol: str) -> bool:
@@ -160,9 +160,10 @@ def _moved(turn: Turn, command: CommandState, symbol: str, step: Step) -> bool:
     """True when the symbol is flat, or is to stay."""
     if is_settled(command, symbol):
         return True
-    if not turn.qty(symbol):
+    if not turn.closable(symbol):
         if step.state is not StepState.DONE:
-            step.state, step.done, step.at, step.text = StepState.DONE, 1, turn.at, f"{symbol} is flat"
+            rest = f" but for {exact(abs(qty))}, less than a lot" if (qty := turn.qty(symbol)) else ""
+            step.state, step.done, step.at, step.text = StepState.DONE, 1, turn.at, f"{symbol} is flat{rest}"
         return True
     if step.state is StepState.DONE or (step.state is StepState.RUNNING and not turn.is_closing(symbol)):
         step.state, step.done, step.text = StepState.TROUBLE, 0, f"{number(abs(turn.qty(symbol)))} {symbol} is open again or still"
@@ -172,7 +173,7 @@ def _moved(turn: Turn, command: CommandState, symbol: str, step: Step) -> bool:
 def _close(turn: Turn, command: CommandState, symbol: str, step: Step) -> None:
     """Send the market close of one position; it takes the place of limit exits, and waits for another one at market."""
     position = turn.state.positions[symbol]
-    if not position.qty:
+    if not turn.closable(symbol):
         return
     if not turn.is_open(symbol):
         _close_later(turn, command, symbol, step)

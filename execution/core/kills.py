@@ -323,8 +323,12 @@ def _still_open(turn: Turn, command: CommandState, event: Reconciled) -> list[st
     scope = command.spec.scope
     theirs = (s for s in event.positions if turn.in_scope(scope, bot=_holder(turn, s), symbol=s))
     symbols = {s for s in (*flattening.symbols_in(turn, scope), *theirs) if not flattening.is_settled(command, s)}
-    found = [f"{number(abs(q))} {s} is open at the venue" for s in sorted(symbols) if (q := event.positions.get(s))]
-    return found + [f"{number(abs(q))} {s} is open" for s in sorted(symbols) if (q := turn.qty(s))]
+    found = [
+        f"{number(abs(q))} {s} is open at the venue"
+        for s in sorted(symbols)
+        if (q := event.positions.get(s)) and turn.lots(s, abs(q))
+    ]
+    return found + [f"{number(abs(q))} {s} is open" for s in sorted(symbols) if (q := turn.closable(s))]
 
 
 def _holder(turn: Turn, symbol: str) -> str:

@@ -43,9 +43,10 @@ def protect(turn: Turn) -> None:
 def _protect(turn: Turn, bracket: BracketState) -> None:
     orders = turn.state.orders
     rest = holds(turn.index.capabilities)
-    want = wanted(bracket, protectable(turn, bracket))
+    open_qty = turn.lots(bracket.symbol, bracket.open_qty)
+    want = wanted(bracket, turn.lots(bracket.symbol, protectable(turn, bracket)))
     watching.emulate(turn, bracket)
-    if bracket.open_qty:
+    if open_qty:
         _open(turn, bracket)
 
     def is_waiting(order: OrderState) -> bool:
@@ -57,18 +58,18 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
     _arm(turn, bracket, TARGET, targets, want.target_qty if rest.target else ZERO)
     watching.watch(turn, bracket)
     if bracket.is_stop_emulated:
-        is_covered = not (bracket.open_qty and watching.is_blind(turn, bracket.symbol))
+        is_covered = not (open_qty and watching.is_blind(turn, bracket.symbol))
     else:
         # what an exit is about to take needs no stop; but a naked position is only helped by one for all of it
-        full_qty = bracket.open_qty if has_stop(bracket) else ZERO
+        full_qty = open_qty if has_stop(bracket) else ZERO
         is_covered = stops.covered_qty >= (full_qty if bracket.is_naked else want.stop_qty)
     if is_covered is not (bracket.naked_since is None) or bracket.is_naked:
         naked.watch_cover(turn, bracket, is_covered=is_covered)
     entry = orders.get(bracket.bracket_id)
-    if entry is not None and entry.done is None and bracket.entry_qty and not bracket.open_qty:
+    if entry is not None and entry.done is None and bracket.entry_qty and not open_qty:
         cancel(turn, entry, by=DESK)  # what filled is closed again: the rest of it is not wanted any more
     facts = Facts(
-        is_open=bool(bracket.open_qty),
+        is_open=bool(open_qty),
         entry_works=entry is not None and entry.done is None,
         exit_works=turn.is_closing(bracket.symbol),
         has_legs=bool(stops.legs or targets.legs),

@@ -313,6 +313,15 @@ class Turn:
         found = self.state.positions.get(symbol)
         return found.qty if found is not None else ZERO
 
+    def lots(self, symbol: str, qty: Decimal) -> Decimal:
+        """What of a quantity can be ordered: whole lots of it. A fee taken in kind leaves less than that behind."""
+        instrument = self.instrument(symbol)
+        return instrument.qty_floor(qty) if instrument is not None else qty
+
+    def closable(self, symbol: str) -> Decimal:
+        """How much of a position can be closed."""
+        return self.lots(symbol, abs(self.qty(symbol)))
+
     def symbol(self, symbol: str) -> SymbolState:
         found = self.state.symbols.get(symbol)
         if found is None:

@@ -31,7 +31,7 @@ _NAMES: Final = (STOP.value, TARGET.value, _TRAIL)
 
 def watch(turn: Turn, bracket: BracketState) -> None:
     """Set and drop the watches of a bracket, so that they are what it needs now."""
-    wanted = _wanted(turn, bracket) if bracket.open_qty and not conditions.not_sendable(turn) else {}
+    wanted = _wanted(turn, bracket) if turn.lots(bracket.symbol, bracket.open_qty) and not conditions.not_sendable(turn) else {}
     for name in _NAMES:
         watch_id = f"{name}:{bracket.bracket_id}"
         found, due = turn.state.watches.get(watch_id), wanted.get(name)

@@ -5,14 +5,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from execution.core.brackets import BracketStatus
-from execution.core.messages import CommandKind, Decision, ExecType, Leg, SendFailed, SendOutcome, SendReplace, SignalKind, Touched
+from execution.core.messages import (
+    AnswerCommand,
+    CommandKind,
+    CommandStatus,
+    Decision,
+    ExecType,
+    Leg,
+    SendFailed,
+    SendOutcome,
+    SendReplace,
+    SignalKind,
+    Touched,
+)
 from execution.core.orders import OrderState, OrdStatus, Purpose
-from risk.core.units import OrdType, Side
+from risk.core.units import AssetClass, OrdType, Side
 from risk.core.verdict import Capability, OrderClass, Reason
-from tests.core.builders import BTC, Bench, D, at_venue, decision
+from tests.core.builders import BTC, INSTRUMENTS, Bench, D, at_venue, decision
 
 C = Capability
 B = BracketStatus
@@ -201,3 +214,43 @@ def test_it_protects_a_short_the_same_way(bench: Bench) -> None:
     (target,) = exits(bench)
     bench.fill(target)
     assert (bench.qty(), bench.bracket(entry).status) == (0, B.CLOSED)
+
+
+# --- what is less than a lot ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dusty() -> Bench:
+    """One bought, a fee of 0.0015 taken out of it: 0.998 can be sold, and 0.0005 cannot."""
+    made = at_venue(C.STOP_ORDERS)
+    spot = msgspec.structs.replace(INSTRUMENTS[BTC], asset_class=AssetClass.CRYPTO_SPOT)
+    bench = Bench(msgspec.structs.replace(made, instruments=made.instruments | {BTC: spot}))
+    entry = bench.buy("1")
+    bench.fill(entry, fee=D("0.0015"), fee_currency="BTC")
+    return bench
+
+
+def test_it_protects_and_closes_whole_lots(dusty: Bench) -> None:
+    assert dusty.qty() == D("0.9985")
+    (stop,), _ = dusty.legs()
+    assert stop.order_qty == D("0.998")
+    dusty.ack(stop)
+    (bracket,) = dusty.desk.state.brackets.values()
+    assert bracket.status is B.ARMED
+    assert dusty.command(CommandKind.CLOSE, target=BTC).text.startswith("Selling 0.998 BTCUSDT")
+    dusty.report(stop, X.CANCELED)
+    (close,) = exits(dusty)
+    dusty.fill(close)
+    assert (dusty.qty(), bracket.status, dusty.working(), dusty.alarms()) == (D("0.0005"), B.CLOSED, [], [])
+
+
+def test_it_says_that_less_than_a_lot_cannot_be_closed_and_calls_it_flat(dusty: Bench) -> None:
+    (stop,), _ = dusty.legs()
+    dusty.ack(stop)
+    dusty.fill(stop)
+    assert dusty.command(CommandKind.CLOSE, target=BTC).text == (
+        "0.0005 BTCUSDT is less than one lot, which is the least that can be closed."
+    )
+    dusty.command(CommandKind.FLATTEN)
+    dusty.reconcile()
+    assert dusty.last(AnswerCommand).status is CommandStatus.DONE
