@@ -82,6 +82,8 @@ def outcome(command: CommandState) -> str:
         f", {', '.join(kept)} {'stays' if len(kept) == 1 else 'stay'} because of a closed market"
         if kept
         else ", every position is flat"
+        if command.spec.kind is CommandKind.KILL
+        else ", what was open is closed"
     )
 
 

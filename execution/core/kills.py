@@ -342,7 +342,9 @@ def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:
     kept = sum(1 for order in turn.orders_in(spec.scope) if order.is_protective)
     step = _step(command, "verified")
     step.state, step.at, step.done = StepState.DONE, turn.at, 1
-    stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else "no order is left"
+    # a flatten halts nothing: what a bot opened meanwhile is not its own, and it says nothing of that
+    none = "no order is left" if spec.kind is CommandKind.KILL else "its orders are gone"
+    stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else none
     flat = flattening.outcome(command)
     step.text = f"Verified at the venue: {stays}{flat}"
     took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0

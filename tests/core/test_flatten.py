@@ -141,6 +141,7 @@ def test_it_is_done_with_what_was_open_whatever_a_bot_opens_meanwhile() -> None:
     bench.fill(again)
     bench.reconcile()
     assert (bench.last(AnswerCommand).status, bench.qty()) == (CommandStatus.DONE, 3)
+    assert bench.last(AnswerCommand).text == "Verified by the venue after 0.1 s: 2 protective legs stay, what was open is closed."
 
 
 def test_it_closes_whatever_is_open_while_a_kill_runs() -> None:
