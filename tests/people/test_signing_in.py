@@ -21,6 +21,7 @@ OPEN = {
     "login",  # the admin's own, which only sends to account_login
     "account_login",
     "account_logout",
+    "account_inactive",
 }
 
 
@@ -147,6 +148,6 @@ def test_it_has_one_page_to_change_a_password(bob: User, client: Client) -> None
 
 def test_it_lets_no_locked_person_in(alice: User, client: Client) -> None:
     User.objects.filter(pk=alice.pk).update(is_active=False)
-    page = client.post("/accounts/login/", {"login": "alice", "password": PASSWORD})
+    page = client.post("/accounts/login/", {"login": "alice", "password": PASSWORD}, follow=True)
     assert b'role="alert"' in page.content
     assert "_auth_user_id" not in client.session
