@@ -58,7 +58,7 @@ def _with_old_terms(turn: Turn, settings: DeskSettings) -> DeskSettings:
     turn.state.specs = {
         symbol: new
         for symbol, new in settings.instruments.items()
-        if symbol in old and _terms(old[symbol]) != _terms(new) and not _is_flat(turn, symbol)
+        if symbol in old and _terms(old[symbol]) != _terms(new) and not _is_flat(turn, symbol, old[symbol], new)
     }
     for symbol in turn.state.specs:
         turn.alarm(
@@ -77,8 +77,11 @@ def _with_old_terms(turn: Turn, settings: DeskSettings) -> DeskSettings:
 def specs_due(turn: Turn) -> None:
     """New terms of symbols that are flat now."""
     settings = turn.settings
-    due = {symbol: spec for symbol, spec in turn.state.specs.items() if _is_flat(turn, symbol)}
-    if settings is None or not due:
+    if settings is None:
+        return
+    old = settings.instruments
+    due = {symbol: new for symbol, new in turn.state.specs.items() if _is_flat(turn, symbol, old.get(symbol, new), new)}
+    if not due:
         return
     turn.state.settings = msgspec.structs.replace(settings, instruments=settings.instruments | due)
     turn.state.specs = {symbol: spec for symbol, spec in turn.state.specs.items() if symbol not in due}
@@ -87,8 +90,11 @@ def specs_due(turn: Turn) -> None:
         turn.clear_alarm(f"terms:{symbol}")
 
 
-def _is_flat(turn: Turn, symbol: str) -> bool:
-    return not turn.qty(symbol) and not turn.index.orders.get(symbol)
+def _is_flat(turn: Turn, symbol: str, old: Instrument, new: Instrument) -> bool:
+    """Whether nothing is counted in the old terms any more. What is less than a lot is, where a unit is worth something else now."""
+    is_worth_the_same = (old.contract_value, old.is_inverse) == (new.contract_value, new.is_inverse)
+    open_qty = turn.closable(symbol) if is_worth_the_same else turn.qty(symbol)
+    return not open_qty and not turn.index.orders.get(symbol)
 
 
 def _terms(spec: Instrument) -> dict[str, Any]:

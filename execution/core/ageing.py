@@ -60,7 +60,7 @@ def aged_out(turn: Turn, order: OrderState) -> None:
     position = turn.state.positions.get(order.symbol)
     if position is None or position.closing_side is not order.side:
         return
-    qty = min(order.order_qty - order.cum_qty, abs(position.qty))
+    qty = min(order.order_qty - order.cum_qty, turn.closable(order.symbol))
     close_out(turn, order.symbol, bot=order.bot, side=order.side, qty=qty, purpose=Purpose.EXIT, bracket_id=order.bracket_id)
 
 

@@ -35,8 +35,9 @@ def close(turn: Turn, spec: CommandSpec) -> str:
     turn.clear_alarm(f"exit:{symbol}")
     word = "Selling" if side.sign < 0 else "Buying"
     if not asked.orders:
-        return f"{word} {number(qty)} {symbol} at market as soon as the venue has taken its stop away; if that takes long, the stop is put back."
-    return f"{word} {number(qty)} {symbol} at market to close.{_stop_stays(turn, symbol)}"
+        how = "as soon as the venue has taken its stop away; if that takes long, the stop is put back."
+        return f"{word} {number(qty)} {symbol} at market {how}{closing.dust_left(turn, symbol)}"
+    return f"{word} {number(qty)} {symbol} at market to close.{closing.dust_left(turn, symbol)}{_stop_stays(turn, symbol)}"
 
 
 def _stop_stays(turn: Turn, symbol: str) -> str:

@@ -91,9 +91,7 @@ def ask(turn: Turn, proposal: Proposal, *, purpose: Purpose = Purpose.EXIT, brac
     if superseded is None:
         return in_flight(turn, symbol)
     if not turn.lots(symbol, qty):
-        return refused(
-            Reason.NOTHING_TO_CLOSE, f"{exact(qty)} {symbol} is less than one lot, which is the least that can be closed."
-        )
+        return refused(Reason.NOTHING_TO_CLOSE, _too_little(symbol, qty))
     proposal = msgspec.structs.replace(proposal, order_qty=turn.lots(symbol, qty))
     has_room = turn.has(Capability.REDUCE_ONLY) or room(turn, symbol) >= (proposal.order_qty or ZERO)
     asked = (_send if has_room else _wait)(turn, proposal, superseded, purpose=purpose, bracket_id=bracket_id)
@@ -115,6 +113,22 @@ def in_flight(turn: Turn, symbol: str) -> Denied:
     else:
         qty, is_what = turn.state.exits[symbol].proposal.order_qty or ZERO, "waiting until the venue has taken its stop away"
     return refused(Reason.EXIT_IN_FLIGHT, f"An exit of {symbol} for {number(qty)} is already {is_what}.")
+
+
+def nothing_open(turn: Turn, symbol: str) -> str:
+    """Why there is nothing to close, in a sentence: nothing is open, or only dust."""
+    dust = turn.qty(symbol)
+    return _too_little(symbol, abs(dust)) if dust else f"No position in {symbol} is open, so there is nothing to close."
+
+
+def _too_little(symbol: str, qty: Decimal) -> str:
+    return f"{exact(qty)} {symbol} is less than one lot, which is the least that can be closed."
+
+
+def dust_left(turn: Turn, symbol: str) -> str:
+    """What a close of everything leaves, as a sentence of its own; empty where it leaves nothing."""
+    left = abs(turn.qty(symbol)) - turn.closable(symbol)
+    return f" {exact(left)} {symbol} is less than one lot and stays." if left else ""
 
 
 def refused(reason: Reason, text: str) -> Denied:

@@ -55,7 +55,7 @@ def decided(turn: Turn, event: Decided) -> Denied | None:
 
 def decide(turn: Turn, event: Decided, *, is_automatic: bool = True) -> Denied | None:
     """Handle a decision, whoever made it. `is_automatic` is false for what a person asked: no halt refuses a person's exit."""
-    qty = turn.qty(event.symbol)
+    qty = turn.index.open_lots(event.symbol)
     return _exit(turn, event, qty, is_automatic=is_automatic) if _is_exit(event, qty) else _enter(turn, event)
 
 
@@ -224,7 +224,7 @@ def ttl_due(turn: Turn, cl_ord_id: str) -> None:
 def _exit(turn: Turn, event: Decided, qty: Decimal, *, is_automatic: bool) -> Denied | None:
     decision = event.decision
     if not qty:
-        return closing.refused(Reason.NOTHING_TO_CLOSE, f"No position in {event.symbol} is open, so there is nothing to close.")
+        return closing.refused(Reason.NOTHING_TO_CLOSE, closing.nothing_open(turn, event.symbol))
     proposal = closing.exit_proposal(
         turn,
         symbol=event.symbol,
@@ -274,7 +274,7 @@ def _record(
 ) -> SignalRecord:
     decision = event.decision
     is_close = decision.signal is SignalKind.CLOSE
-    is_exit = _is_exit(event, turn.qty(event.symbol))
+    is_exit = _is_exit(event, turn.index.open_lots(event.symbol))
     return SignalRecord(
         decision_id=event.decision_id,
         at=turn.at,

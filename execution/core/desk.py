@@ -60,7 +60,7 @@ from execution.core.state import DeskState
 from execution.core.turn import ENCODER, Index, Turn
 from risk.core.settings import FlipPolicy
 from risk.core.stake import Stake, stake_of
-from risk.core.units import ZERO, Scope, ScopeKind, use_decimal_context
+from risk.core.units import Scope, ScopeKind, use_decimal_context
 from risk.core.verdict import HaltCause, HaltMode
 
 
@@ -107,12 +107,12 @@ class Desk:
     def view(self, bot: str, symbol: str) -> View:
         """What a brain may know of its standing in a symbol."""
         position = self.state.positions.get(symbol)
-        qty = position.qty if position is not None else ZERO
+        qty = self._index.open_lots(symbol)
         working = [order for order in self._index.orders_of(symbol) if order.bot == bot]
         is_waiting = symbol in self.state.exits
         return View(
             position_qty=qty,
-            avg_px=position.avg_px if position is not None else None,
+            avg_px=position.avg_px if position is not None and qty else None,
             entries_working=sum(order.purpose is Purpose.ENTRY for order in working),
             exits_working=is_waiting + sum(order.purpose is Purpose.EXIT for order in working),
             last_denial=self._denials.get((bot, symbol), ""),

@@ -60,7 +60,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
         order, exec_id=report.exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id
     )
     position = turn.position(order.symbol, bot=order.bot)
-    if not position.qty:
+    if not turn.closable(order.symbol):
         _claim(turn, position, order)
     if position.mark is None:
         position.mark, position.marked_at = report.last_px, turn.at
@@ -84,13 +84,16 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
     if order.purpose in LEGS and not was_accepted:
         leg_accepted(turn, order)
     _book_brackets(turn, order, position, report.last_qty)
-    if not position.qty or order.purpose in EXITS:
+    is_flat = not turn.closable(order.symbol)
+    if is_flat or order.purpose in EXITS:
         turn.clear_alarm(f"exit:{order.symbol}")
-    if not position.qty:
+    if is_flat:
         turn.clear_alarm(f"foreign:{order.symbol}")
+        if order.purpose is not ENTRY:
+            position.entries = 0
     if excess:
         overfilled(turn, order, excess)
-    if order.purpose is not ENTRY and booked.opened_qty:
+    if order.purpose is not ENTRY and booked.opened_qty and not is_flat:
         position.bot = EXTERNAL
         overshot(turn, order.symbol)
     elif f"overshoot:{order.symbol}" in turn.state.alarms:
@@ -98,10 +101,12 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
 
 
 def _claim(turn: Turn, position: PositionState, order: OrderState) -> None:
-    """A flat position belongs to whoever opens it, in the instrument's terms of now."""
+    """A flat position belongs to whoever opens it, in the instrument's terms of now; dust comes along, in the terms it has."""
     position.bot = order.bot
+    if order.purpose is ENTRY:
+        position.opened_at = turn.at
     instrument = turn.instrument(order.symbol)
-    if instrument is not None:
+    if instrument is not None and not position.qty:
         position.contract_value, position.is_inverse = instrument.contract_value, instrument.is_inverse
 
 

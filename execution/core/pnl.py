@@ -34,12 +34,13 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
 
 
 def apply_fill(position: PositionState, *, side: Side, qty: Decimal, px: Decimal, at: datetime, fee_qty: Decimal = ZERO) -> Booked:
-    """Book `qty` at `px` into the position; `fee_qty` of it is sold again at once to pay a fee in kind."""
+    """Book `qty` at `px` into the position; `fee_qty` of it is sold again at once to pay a fee in kind (below zero: a rebate is bought)."""
     booked = _apply(position, side=side, qty=qty, px=px, at=at)
     if not fee_qty:
         return booked
-    paid = _apply(position, side=Side.SELL, qty=fee_qty, px=px, at=at)
-    opened = booked.opened_qty + (paid.opened_qty if side is Side.SELL else -min(paid.closed_qty, booked.opened_qty))
+    paying = Side.SELL if fee_qty > 0 else Side.BUY
+    paid = _apply(position, side=paying, qty=abs(fee_qty), px=px, at=at)
+    opened = booked.opened_qty + (paid.opened_qty if side is paying else -min(paid.closed_qty, booked.opened_qty))
     return Booked(booked.realised + paid.realised, booked.closed_qty, opened)
 
 

@@ -66,8 +66,9 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
     if is_covered is not (bracket.naked_since is None) or bracket.is_naked:
         naked.watch_cover(turn, bracket, is_covered=is_covered)
     entry = orders.get(bracket.bracket_id)
-    if entry is not None and entry.done is None and bracket.entry_qty and not open_qty:
-        cancel(turn, entry, by=DESK)  # what filled is closed again: the rest of it is not wanted any more
+    is_closed_again = not open_qty and turn.lots(bracket.symbol, bracket.entry_qty - bracket.open_qty)  # no mere fee took it
+    if entry is not None and entry.done is None and is_closed_again:
+        cancel(turn, entry, by=DESK)  # the rest of it is not wanted any more
     facts = Facts(
         is_open=bool(open_qty),
         entry_works=entry is not None and entry.done is None,

@@ -81,7 +81,7 @@ def book_of(
     """What the gates may look at. `superseded` are the exits that the proposal takes the place of; only an entry needs a portfolio."""
     state, index, settings = turn.state, turn.index, turn.state.settings
     held, position = state.symbols.get(symbol), state.positions.get(symbol)
-    qty = position.qty if position is not None else ZERO
+    qty = index.open_lots(symbol)
     exits = index.exits.get(symbol)
     in_flight = sum([o.leaves_qty_max for o in exits.values() if o not in superseded], ZERO) if exits else ZERO
     return Book(
@@ -98,7 +98,7 @@ def book_of(
         symbols=index.symbols.get(bot, _NO_SYMBOLS),
         position_qty=qty,
         entries_in_flight=entries_in_flight(turn, bot, symbol) if portfolio is not None else 0,
-        adds=max(position.entries - 1, 0) if position is not None else 0,
+        adds=max(position.entries - 1, 0) if position is not None and qty else 0,
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
         throttles=state.throttles,
@@ -235,7 +235,7 @@ def _is_beyond(turn: Turn, order: OrderState, order_qty: Decimal) -> bool:
     if order.order_class is not OrderClass.EXIT or order_qty <= order.order_qty:
         return False
     others = sum((o.leaves_qty_max for o in turn.exits_of(order.symbol) if o is not order), ZERO)
-    return order_qty - order.cum_qty > abs(turn.qty(order.symbol)) - others
+    return order_qty - order.cum_qty > turn.closable(order.symbol) - others
 
 
 def replace_request(order: OrderState, asked: Replacing) -> SendReplace:

@@ -67,7 +67,7 @@ def closed_by_opposite(turn: Turn, *, bot: str, symbol: str) -> None:
 def flips(turn: Turn) -> None:
     """Ask again where an opposite signal has closed and nothing works any more; forget it where its exit ended without closing."""
     for symbol in sorted(turn.index.flipping):
-        held, is_flat = turn.symbol(symbol), not turn.qty(symbol)
+        held, is_flat = turn.symbol(symbol), not turn.closable(symbol)
         if is_flat and not turn.index.orders.get(symbol):
             turn.emit(AskBrain(bot=held.flip_bot, symbol=symbol))
             _flip(turn, held, "")

@@ -133,6 +133,14 @@ class Index:
                 self._exposures = dict(sorted(self._exposures.items()))
         return self._exposures
 
+    def open_lots(self, symbol: str) -> Decimal:
+        """The position as decisions and gates see it: signed, in whole lots. What is less than one is dust, which counts as flat."""
+        position, settings = self._state.positions.get(symbol), self._state.settings
+        if position is None or not position.qty:
+            return ZERO
+        instrument = settings.instruments.get(symbol) if settings is not None else None
+        return position.qty if instrument is None else instrument.qty_floor(abs(position.qty)).copy_sign(position.qty)
+
     def effective(self, bot: str, symbol: str) -> Effective:
         """The settings in force for a bot and symbol; everything unset where there are none."""
         found = self._effective.get((bot, symbol))
@@ -167,12 +175,14 @@ class Index:
                     sells += reserved
         settings = self._state.settings
         instrument = settings.instruments.get(symbol) if settings else None
-        owner = position.bot if position is not None and position.qty else bot or self.owner(symbol)
+        is_open = bool(self.open_lots(symbol))
+        owner = position.bot if position is not None and is_open else bot or self.owner(symbol)
         leverage = self.effective(owner, symbol).values.leverage
         exposure = Exposure(symbol, owner, instrument.contract_value if instrument else ONE, buys=buys, sells=sells)
         exposure.leverage = leverage if leverage is not None and leverage.is_finite() and leverage > 0 else ONE
         if position is not None:
-            exposure.qty, exposure.mark, exposure.marked_at = position.qty, position.mark, position.marked_at
+            exposure.qty = position.qty if is_open else ZERO
+            exposure.mark, exposure.marked_at = position.mark, position.marked_at
             exposure.contract_value, exposure.is_inverse = position.contract_value, position.is_inverse
         return exposure
 
@@ -320,7 +330,7 @@ class Turn:
 
     def closable(self, symbol: str) -> Decimal:
         """How much of a position can be closed."""
-        return self.lots(symbol, abs(self.qty(symbol)))
+        return abs(self.index.open_lots(symbol))
 
     def symbol(self, symbol: str) -> SymbolState:
         found = self.state.symbols.get(symbol)

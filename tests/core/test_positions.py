@@ -118,7 +118,7 @@ def test_it_keeps_a_fee_in_the_base_currency_of_a_perpetual_apart() -> None:
     assert bench.desk.state.account.fees_other == {"BTC": D("0.01")}
 
 
-@given(st.lists(st.tuples(st.sampled_from(Side), NUMBERS, NUMBERS, st.integers(0, 50)), max_size=30), NUMBERS)
+@given(st.lists(st.tuples(st.sampled_from(Side), NUMBERS, NUMBERS, st.integers(-50, 50)), max_size=30), NUMBERS)
 def test_it_earns_what_cash_and_mark_say_with_fees_in_kind(fills: list[tuple[Side, Decimal, Decimal, int]], mark: Decimal) -> None:
     """The identity with fees: realised + unrealised − fees = cash flow + value at the mark."""
     position = PositionState(symbol=BTC, bot="alpha", mark=mark)

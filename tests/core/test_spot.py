@@ -19,13 +19,14 @@ from execution.core.messages import (
     SendFailed,
     SendOutcome,
     SendReplace,
+    SettingsChanged,
     SignalKind,
     Touched,
 )
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from risk.core.units import AssetClass, OrdType, Side
 from risk.core.verdict import Capability, OrderClass, Reason
-from tests.core.builders import BTC, INSTRUMENTS, Bench, D, at_venue, decision
+from tests.core.builders import BOT, BTC, INSTRUMENTS, Bench, D, at_venue, decision
 
 C = Capability
 B = BracketStatus
@@ -220,11 +221,16 @@ def test_it_protects_a_short_the_same_way(bench: Bench) -> None:
 
 
 @pytest.fixture
-def dusty() -> Bench:
-    """One bought, a fee of 0.0015 taken out of it: 0.998 can be sold, and 0.0005 cannot."""
+def spot() -> Bench:
     made = at_venue(C.STOP_ORDERS)
-    spot = msgspec.structs.replace(INSTRUMENTS[BTC], asset_class=AssetClass.CRYPTO_SPOT)
-    bench = Bench(msgspec.structs.replace(made, instruments=made.instruments | {BTC: spot}))
+    coin = msgspec.structs.replace(INSTRUMENTS[BTC], asset_class=AssetClass.CRYPTO_SPOT)
+    return Bench(msgspec.structs.replace(made, instruments=made.instruments | {BTC: coin}))
+
+
+@pytest.fixture
+def dusty(spot: Bench) -> Bench:
+    """One bought, a fee of 0.0015 taken out of it: 0.998 can be sold, and 0.0005 cannot."""
+    bench = spot
     entry = bench.buy("1")
     bench.fill(entry, fee=D("0.0015"), fee_currency="BTC")
     return bench
@@ -254,3 +260,79 @@ def test_it_says_that_less_than_a_lot_cannot_be_closed_and_calls_it_flat(dusty: 
     dusty.command(CommandKind.FLATTEN)
     dusty.reconcile()
     assert dusty.last(AnswerCommand).status is CommandStatus.DONE
+
+
+def test_dust_is_flat_for_brains_gates_and_the_next_entry(dusty: Bench) -> None:
+    """From the first entry to the second: legs, the target, what is left, and a bracket that takes what is left along."""
+    first = next(iter(dusty.desk.state.orders.values()))
+    (stop,), _ = dusty.legs()
+    dusty.ack(stop)
+    touch(dusty, first, "target", "104")
+    dusty.report(stop, X.CANCELED)
+    (target,) = exits(dusty)
+    dusty.fill(target)
+    view, position = dusty.desk.view(BOT, BTC), dusty.desk.state.positions[BTC]
+    assert (position.qty, view.position_qty, view.avg_px, dusty.desk.stake().positions) == (D("0.0005"), 0, None, 0)
+    nothing = dusty.decide(Decision(signal=SignalKind.CLOSE))
+    assert (nothing.reason, nothing.text) == (
+        Reason.NOTHING_TO_CLOSE,
+        "0.0005 BTCUSDT is less than one lot, which is the least that can be closed.",
+    )
+    dusty.reconcile(positions={BTC: "0.0005"})
+    assert dusty.desk.state.account.reconciled_text == "agrees"
+    dusty.later(60)
+    second = dusty.buy("1")
+    dusty.fill(second, fee=D("0.0005"), fee_currency="BTC")
+    assert (dusty.qty(), position.entries, position.opened_at) == (1, 1, dusty.at)
+    assert [leg.order_qty for leg in dusty.legs()[0]] == [1]
+    assert dusty.alarms() == []
+
+
+def test_it_counts_no_entry_twice_that_dust_outlived(dusty: Bench) -> None:
+    (stop,), _ = dusty.legs()
+    dusty.ack(stop)
+    dusty.fill(stop)
+    for entries in (1, 2):
+        dusty.fill(dusty.buy("1"))
+        assert dusty.desk.state.positions[BTC].entries == entries
+
+
+def test_an_entry_whose_first_lot_was_less_after_its_fee_works_on(spot: Bench) -> None:
+    entry = spot.buy("1")
+    spot.fill(entry, "0.001", fee=D("0.000001"), fee_currency="BTC")
+    assert (spot.bracket(entry).status, entry.cancel_asked_by, spot.legs()[0]) == (B.PENDING, "", [])
+    spot.fill(entry, fee=D("0.000999"), fee_currency="BTC")
+    assert (spot.qty(), [leg.order_qty for leg in spot.legs()[0]]) == (D("0.999"), [D("0.999")])
+
+
+def test_a_close_says_what_it_leaves(dusty: Bench) -> None:
+    assert "0.0005 BTCUSDT is less than one lot and stays." in dusty.command(CommandKind.CLOSE, target=BTC).text
+
+
+def test_a_close_of_less_than_a_lot_is_refused(dusty: Bench) -> None:
+    signal = dusty.decide(decision(SignalKind.CLOSE, "0.0004"))
+    assert (signal.reason, signal.text) == (
+        Reason.NOTHING_TO_CLOSE,
+        "0.0004 BTCUSDT is less than one lot, which is the least that can be closed.",
+    )
+
+
+def test_a_fee_of_a_sale_in_kind_is_no_overshoot(dusty: Bench) -> None:
+    """All of it is sold and the fee is taken from nothing: the venue shows a little below zero, and nothing is closed in a panic."""
+    dusty.fill(dusty.legs()[0][0], fee=D("0.0009"), fee_currency="BTC")
+    assert (dusty.qty(), dusty.exits(), dusty.alarms()) == (D("-0.0004"), [], [])
+
+
+def test_new_lots_are_in_force_with_dust_left(dusty: Bench) -> None:
+    (stop,), _ = dusty.legs()
+    config = dusty.desk.state.settings
+    assert config is not None
+    spec = msgspec.structs.replace(config.instruments[BTC], lot_size=D("0.01"))
+    changed = msgspec.structs.replace(config, version=2, instruments=config.instruments | {BTC: spec})
+    dusty.take(SettingsChanged(at=dusty.at, settings=changed))
+    assert dusty.alarms() == ["terms"]
+    dusty.ack(stop)
+    dusty.fill(stop)
+    assert dusty.alarms() == []
+    assert dusty.desk.state.settings is not None
+    assert dusty.desk.state.settings.instruments[BTC].lot_size == D("0.01")
