@@ -180,6 +180,7 @@ def _reservation(trial: Trial) -> Check | None:
         stop_px=trial.stop_px,
         reference=trial.quote.ask if trial.is_buy else trial.quote.bid,
         collar_pct=collar,
+        is_inverse=trial.instrument.is_inverse,
     )
     trial.reserve_px = trial.instrument.unit_value(px)
     return None

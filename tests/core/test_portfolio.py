@@ -204,6 +204,35 @@ def test_it_reserves_at_the_worst_price(side: Side, price: str | None, stop_px: 
     assert px == D(expected)
 
 
+@pytest.mark.parametrize(
+    ("side", "price", "stop_px", "collar", "expected"),
+    [
+        (Side.BUY, None, None, "2", "98"),
+        (Side.BUY, "99", None, "2", "98"),
+        (Side.BUY, "95", None, "2", "95"),
+        (Side.BUY, None, "110", "2", "98"),
+        (Side.SELL, None, None, "2", "98"),
+        (Side.SELL, "101", None, "2", "101"),
+        (Side.SELL, None, "90", "2", "88.2"),
+        (Side.BUY, None, None, "Infinity", "100"),
+        (Side.BUY, None, None, "100", "100"),
+    ],
+)
+def test_it_reserves_an_inverse_contract_at_the_lowest_price(
+    side: Side, price: str | None, stop_px: str | None, collar: str, expected: str
+) -> None:
+    """One contract is worth contract_value ÷ price: the less the price, the more is at stake, whichever side it is on."""
+    px = reservation_price(
+        is_buy=side is Side.BUY,
+        price=None if price is None else D(price),
+        stop_px=None if stop_px is None else D(stop_px),
+        reference=D(100),
+        collar_pct=D(collar),
+        is_inverse=True,
+    )
+    assert px == D(expected)
+
+
 # --- readings ----------------------------------------------------------------------------------------------------------
 
 

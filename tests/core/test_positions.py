@@ -167,7 +167,7 @@ def test_an_inverse_account_trades_and_counts_in_coins() -> None:
     )
     bench = Bench(msgspec.structs.replace(config, currency="BTC", instruments={**config.instruments, BTC: inverse}))
     entry = bench.buy()
-    assert (entry.order_qty, entry.reserve_px) == (10, D(100) / D("102"))
+    assert (entry.order_qty, entry.reserve_px) == (10, D(100) / D("98"))
     bench.fill(entry, "10", px="100", fee=ZERO)
     assert bench.desk.state.account.equity == 100_000
     bench.mark(BTC, "200")
