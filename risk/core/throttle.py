@@ -48,8 +48,10 @@ def record(throttle: Throttle, approval: Approval) -> None:
         del recent[0]
     recent.append(approval)
     del recent[:-KEPT]
-    for old in [m for m in minutes if m < minute - _HOUR_MINUTES]:
-        del minutes[old]
+    while minutes and (oldest := next(iter(minutes))) < minute - _HOUR_MINUTES:
+        del minutes[oldest]
+    if minutes and minute < (newest := next(reversed(minutes))):
+        minute = newest  # the clock went back: minutes stay in order
     minutes[minute] = minutes.get(minute, 0) + 1
 
 
@@ -60,8 +62,12 @@ def forget(throttle: Throttle) -> None:
 
 def in_hour(throttle: Throttle, at: datetime) -> int:
     """The approvals of the hour before `at`, counted by the minute."""
-    since = _minute(at) - _HOUR_MINUTES
-    return sum(count for minute, count in throttle.minutes.items() if minute >= since)
+    since, count = _minute(at) - _HOUR_MINUTES, sum(throttle.minutes.values())
+    for minute, gone in throttle.minutes.items():
+        if minute >= since:
+            break
+        count -= gone
+    return count
 
 
 def in_second(throttle: Throttle, at: datetime) -> int:

@@ -47,6 +47,12 @@ def test_it_remembers_a_bounded_number() -> None:
     assert (len(throttle.recent), len(throttle.minutes)) == (1, 1)
 
 
+def test_it_counts_in_order_when_the_clock_goes_back() -> None:
+    throttle = after(120, 0, 60)
+    assert list(throttle.minutes.values()) == [3]
+    assert [in_hour(throttle, later(s)) for s in (120, 3600, 3720, 3780)] == [3, 3, 3, 0]
+
+
 def test_it_forgets_the_hour_and_not_the_last_orders() -> None:
     throttle = after(0, 1)
     forget(throttle)
