@@ -48,6 +48,7 @@ from execution.core.messages import (
     Reconciled,
     Reported,
     SendFailed,
+    SendNewOrder,
     SettingsChanged,
     Started,
     Touched,
@@ -130,7 +131,9 @@ class Desk:
         if state.account is turn.changed.get(("account", state.account.account)):
             state.account.seq = state.seq
         effects = turn.close()
-        state.digest = blake2b(state.digest + ENCODER.encode((event, effects)), digest_size=32).digest()
+        # what an order is sent with is said by the order that is published beside it
+        said = [effect for effect in effects if type(effect) is not SendNewOrder] if turn.sent else effects
+        state.digest = blake2b(state.digest + ENCODER.encode((event, said)), digest_size=32).digest()
         return effects
 
 
