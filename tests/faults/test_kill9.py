@@ -104,9 +104,11 @@ def _audit_orders(world: World) -> None:
 
 
 def _audit_fills(world: World) -> None:
-    """Every fill of the venue is booked, once, as it was."""
+    """Every fill of the venue is booked, once, as it was. What filled under a replace's id belongs to the order replaced."""
     columns = "cl_ord_id, exec_id, side, last_qty, last_px, fee"
-    venue = Counter(map(_numbers, world.ask(f"SELECT {columns} FROM execution_paperfill")))
+    replaced = dict(world.ask("SELECT cl_ord_id, orig_cl_ord_id FROM execution_paperreplace"))
+    fills = [(replaced.get(key, key), *rest) for key, *rest in world.ask(f"SELECT {columns} FROM execution_paperfill")]
+    venue = Counter(map(_numbers, fills))
     ours = Counter(map(_numbers, world.ask(f"SELECT {columns} FROM execution_fill")))
     assert venue == ours
 
