@@ -14,7 +14,7 @@ from typing import Final
 
 from execution.core import closing
 from execution.core.controls import CommandState
-from execution.core.messages import ClosedMarket, CommandKind, KillChoice, QueryVenue, Step, StepState
+from execution.core.messages import ClosedMarket, KillChoice, QueryVenue, Step, StepState
 from execution.core.orders import Purpose
 from execution.core.sending import cancel
 from execution.core.turn import Turn
@@ -36,7 +36,7 @@ def moved(turn: Turn, command: CommandState) -> bool:
     if not _is_read(turn, command):
         return False
     is_done = True
-    for symbol in _targets(turn, command):
+    for symbol in symbols_in(turn, command.spec.scope):
         step = _step_of(command, symbol)
         if step is None:
             if not turn.closable(symbol):
@@ -51,26 +51,14 @@ def symbols_in(turn: Turn, scope: Scope) -> list[str]:
     return [s for s, p in sorted(turn.state.positions.items()) if turn.in_scope(scope, bot=p.bot, symbol=s)]
 
 
-def _targets(turn: Turn, command: CommandState) -> list[str]:
-    """The symbols to close. A kill closes whatever is open while it runs; a flatten what was open when it began to close."""
-    found = symbols_in(turn, command.spec.scope)
-    if command.spec.kind is CommandKind.KILL:
-        return found
-    return command.waiting.setdefault("symbols", [symbol for symbol in found if turn.closable(symbol)])
-
-
 def left_open(turn: Turn, command: CommandState) -> list[str]:
     """The symbols that are to be flat and are not."""
-    return [s for s in symbols_in(turn, command.spec.scope) if turn.closable(s) and not is_settled(command, s)]
+    return [s for s in symbols_in(turn, command.spec.scope) if turn.closable(s) and not is_kept(command, s)]
 
 
-def is_settled(command: CommandState, symbol: str) -> bool:
-    """Whether a position is none of this command's any more: its market is closed, or a flatten saw it flat or came before it."""
-    if symbol in command.waiting.get("kept", ()):
-        return True
-    step = _step_of(command, symbol)
-    is_over = step is not None and step.state is StepState.DONE
-    return command.spec.kind is CommandKind.FLATTEN and (is_over or symbol not in command.waiting.get("symbols", [symbol]))
+def is_kept(command: CommandState, symbol: str) -> bool:
+    """Whether a position stays because its market is closed."""
+    return symbol in command.waiting.get("kept", ())
 
 
 def outcome(command: CommandState) -> str:
@@ -82,8 +70,6 @@ def outcome(command: CommandState) -> str:
         f", {', '.join(kept)} {'stays' if len(kept) == 1 else 'stay'} because of a closed market"
         if kept
         else ", every position is flat"
-        if command.spec.kind is CommandKind.KILL
-        else ", what was open is closed"
     )
 
 
@@ -160,7 +146,7 @@ def _begin(turn: Turn, command: CommandState, symbol: str) -> Step:
 
 def _moved(turn: Turn, command: CommandState, symbol: str, step: Step) -> bool:
     """True when the symbol is flat, or is to stay."""
-    if is_settled(command, symbol):
+    if is_kept(command, symbol):
         return True
     if not turn.closable(symbol):
         if step.state is not StepState.DONE:

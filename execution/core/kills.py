@@ -45,9 +45,7 @@ from risk.core.verdict import Capability, OrderClass
 from risk.core.wording import number
 
 _STRENGTH: Final = tuple(KillChoice)
-#: cancels that are not confirmed yet, and every order that was to be canceled
 _CANCELS: Final = "cancels"
-_TAKEN: Final = "taken"
 #: cancels the venue takes in a second, for the patience with a large kill
 _CANCELS_PER_S: Final = 200
 _RETRY_MS: Final = 1000
@@ -124,7 +122,7 @@ def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
         Step("filled_before_cancel", "Filled before the cancel"),
         Step("verified", "Verified at the venue"),
     ]
-    command.waiting = {_CANCELS: [], _TAKEN: []}
+    command.waiting = {_CANCELS: []}
     turn.state.commands[spec.command_id] = command
     return command
 
@@ -137,14 +135,7 @@ def _take_away(turn: Turn, command: CommandState) -> None:
     _step(command, "unsent_dropped").at = turn.at
     if spec.choice is KillChoice.CANCEL_ALL:
         _strip(turn, spec)
-    waiting = command.waiting[_CANCELS]
-    known = set(waiting)
-    for order in list(turn.orders_in(spec.scope)):
-        if _is_target(order, spec.choice) and order.cl_ord_id not in known:
-            waiting.append(order.cl_ord_id)
-            command.waiting[_TAKEN].append(order.cl_ord_id)
-            if not cancel(turn, order, by=spec.by) and order.is_unknown:
-                query(turn, order)
+    _cancel(turn, command, [order for order in turn.orders_in(spec.scope) if _is_target(order, spec.choice)])
     _cancel_all(turn, spec)
     for symbol, exit_state in list(turn.state.exits.items()):
         bot, is_protective = exit_state.proposal.bot, exit_state.proposal.order_class is OrderClass.PROTECTION
@@ -152,12 +143,24 @@ def _take_away(turn: Turn, command: CommandState) -> None:
         if is_target and turn.in_scope(spec.scope, bot=bot, symbol=symbol):
             closing.drop_waiting(turn, symbol)
     sent, confirmed = _step(command, "cancels_sent"), _step(command, "cancels_confirmed")
-    sent.total = confirmed.total = confirmed.done + len(waiting)
-    sent.done, sent.state, sent.at = sent.total, StepState.DONE, turn.at
-    confirmed.state = StepState.RUNNING if waiting else confirmed.state
+    sent.state, sent.at = StepState.DONE, turn.at
+    confirmed.state = StepState.RUNNING if command.waiting[_CANCELS] else confirmed.state
     turn.wake(f"verify:{spec.command_id}", ms=_patience_ms(turn, command))
     progress(turn, command)
     _answer(turn, command)
+
+
+def _cancel(turn: Turn, command: CommandState, orders: Iterable[OrderState]) -> None:
+    """Cancel what is not being waited for yet."""
+    waiting = command.waiting[_CANCELS]
+    known = set(waiting)
+    for order in orders:
+        if order.cl_ord_id not in known:
+            waiting.append(order.cl_ord_id)
+            if not cancel(turn, order, by=command.spec.by) and order.is_unknown:
+                query(turn, order)
+    sent, confirmed = _step(command, "cancels_sent"), _step(command, "cancels_confirmed")
+    sent.total = sent.done = confirmed.total = confirmed.done + len(waiting)
 
 
 def _cancel_all(turn: Turn, spec: CommandSpec) -> None:
@@ -169,12 +172,6 @@ def _cancel_all(turn: Turn, spec: CommandSpec) -> None:
 
 def _is_target(order: OrderState, choice: KillChoice) -> bool:
     return choice is KillChoice.CANCEL_ALL or not order.is_protective
-
-
-def _is_due(command: CommandState, order: OrderState) -> bool:
-    """Whether the order must be gone before the command is verified. A flatten halts nothing: entries that came after it may work."""
-    is_later = order.purpose is Purpose.ENTRY and order.cl_ord_id not in command.waiting[_TAKEN]
-    return _is_target(order, command.spec.choice) and not (is_later and command.spec.kind is CommandKind.FLATTEN)
 
 
 def _strip(turn: Turn, spec: CommandSpec) -> None:
@@ -308,11 +305,11 @@ def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
     for shown in event.orders:
         order = turn.order(shown.cl_ord_id)
         bot = order.bot if order is not None else ""
-        is_target = order is None or _is_due(command, order)
+        is_target = order is None or _is_target(order, spec.choice)
         if is_target and turn.in_scope(spec.scope, bot=bot, symbol=shown.symbol):
             left.append(f"{shown.side.value.lower()} {number(shown.order_qty - shown.cum_qty)} {shown.symbol} works at the venue")
     for order in turn.orders_in(spec.scope):
-        if _is_due(command, order):
+        if _is_target(order, spec.choice):
             left.append(f"an order of {order.symbol} is {order.ord_status.value.replace('_', ' ').lower()}")
     if spec.choice is KillChoice.CANCEL_FLATTEN:
         left.extend(_still_open(turn, command, event))
@@ -322,7 +319,7 @@ def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
 def _still_open(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
     scope = command.spec.scope
     theirs = (s for s in event.positions if turn.in_scope(scope, bot=_holder(turn, s), symbol=s))
-    symbols = {s for s in (*flattening.symbols_in(turn, scope), *theirs) if not flattening.is_settled(command, s)}
+    symbols = {s for s in (*flattening.symbols_in(turn, scope), *theirs) if not flattening.is_kept(command, s)}
     found = [
         f"{number(abs(q))} {s} is open at the venue"
         for s in sorted(symbols)
@@ -342,9 +339,7 @@ def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:
     kept = sum(1 for order in turn.orders_in(spec.scope) if order.is_protective)
     step = _step(command, "verified")
     step.state, step.at, step.done = StepState.DONE, turn.at, 1
-    # a flatten halts nothing: what a bot opened meanwhile is not its own, and it says nothing of that
-    none = "no order is left" if spec.kind is CommandKind.KILL else "its orders are gone"
-    stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else none
+    stays = f"{kept} protective {'leg stays' if kept == 1 else 'legs stay'}" if kept else "no order is left"
     flat = flattening.outcome(command)
     step.text = f"Verified at the venue: {stays}{flat}"
     took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0
@@ -370,6 +365,8 @@ def verify_due(turn: Turn, command_id: str) -> None:
     if command is None:
         return
     spec = command.spec
+    # a flatten halts nothing, so a bot may have entered again
+    _cancel(turn, command, [order for order in turn.orders_in(spec.scope) if order.purpose is Purpose.ENTRY])
     left = [turn.state.orders[cl_ord_id] for cl_ord_id in command.waiting[_CANCELS] if cl_ord_id in turn.state.orders]
     opening = flattening.opens_at(turn, command)
     if opening is not None and not left and turn.at < opening:

@@ -127,21 +127,29 @@ def test_it_closes_at_once_where_exits_only_reduce() -> None:
     assert ([o.order_qty for o in exits(bench)], bench.canceled()) == ([10], [])
 
 
-def test_it_is_done_with_what_was_open_whatever_a_bot_opens_meanwhile() -> None:
+def test_it_flattens_what_a_bot_opens_meanwhile_until_the_venue_shows_nothing() -> None:
     bench = Bench()
     bench.armed("10")
     flatten(bench)
     (close,) = exits(bench)
-    bench.later(0.1)
     bench.fill(close)
     for leg in bench.working():
         bench.report(leg, X.CANCELED)
-    again = bench.buy("3")
+    again, resting = bench.buy("3"), bench.buy("1", ord_type=OrdType.LIMIT, price=D(99))
     bench.ack(again)
+    bench.ack(resting)
     bench.fill(again)
     bench.reconcile()
-    assert (bench.last(AnswerCommand).status, bench.qty()) == (CommandStatus.DONE, 3)
-    assert bench.last(AnswerCommand).text == "Verified by the venue after 0.1 s: 2 protective legs stay, what was open is closed."
+    assert bench.last(AnswerCommand).status is CommandStatus.RUNNING
+    bench.wait(5.1)
+    assert resting.cl_ord_id in [e.cl_ord_id for e in bench.everything if isinstance(e, SendCancel)]
+    bench.report(resting, X.CANCELED)
+    bench.fill(exits(bench)[0])
+    for leg in bench.working():
+        bench.report(leg, X.CANCELED)
+    bench.wait(1.1)
+    bench.reconcile()
+    assert (bench.last(AnswerCommand).status, bench.qty()) == (CommandStatus.DONE, 0)
 
 
 def test_it_closes_whatever_is_open_while_a_kill_runs() -> None:
