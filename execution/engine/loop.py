@@ -28,8 +28,12 @@ from execution.engine.writer import JournalWriter, Session, Write
 from execution.store.journal import Entry, Image
 from execution.store.projections import Repeat, SignalFold
 
-#: events between two snapshots
+#: events between two snapshots …
 SNAPSHOT_EVERY: Final = 5000
+#: … which stand this far apart, because one keeps orders waiting for 20 ms, …
+SNAPSHOT_GAP_S: Final = 30.0
+#: … unless so many times the events came meanwhile: a restart must not take long
+SNAPSHOT_LATEST: Final = 6
 #: writes the journal may be behind before the Desk waits for it
 UNWRITTEN_MAX: Final = 2000
 
@@ -83,7 +87,8 @@ class DeskLoop:
         self._poisoned = poisoned
         self._snapshot_every = snapshot_every
         self._inbox = Inbox()
-        self._imaged_at = desk.seq
+        self._imaged_seq = desk.seq
+        self._imaged_at = monotonic()
         self._is_over = False
         self._room = asyncio.Event()
         self._room.set()
@@ -153,15 +158,19 @@ class DeskLoop:
             return
         entry = Entry(desk.seq, event.at, event, desk.digest(), CORE_VERSION)
         by = event.command.by if isinstance(event, Commanded) else ""
-        image = self._image() if desk.seq - self._imaged_at >= self._snapshot_every else None
+        image = self._image() if self._is_image_due() else None
         self._submit(Write(desk.seq, event.at, born, entry, effects, by, self._folded(effects), image))
 
     def _submit(self, write: Write) -> None:
         if not self._session.is_broken:
             self._writer.submit(self._session, write)
 
+    def _is_image_due(self) -> bool:
+        events, every = self.desk.seq - self._imaged_seq, self._snapshot_every
+        return events >= every and (monotonic() - self._imaged_at >= SNAPSHOT_GAP_S or events >= every * SNAPSHOT_LATEST)
+
     def _image(self) -> Image:
-        self._imaged_at = self.desk.seq
+        self._imaged_seq, self._imaged_at = self.desk.seq, monotonic()
         return Image(self.desk.seq, self.clock.now(), _ENCODER.encode(self.desk.state))
 
     def _folded(self, effects: Sequence[Effect]) -> Repeat | None:
@@ -173,10 +182,11 @@ class DeskLoop:
 
     def _committed(self, writes: Sequence[Write]) -> None:
         for write in writes:
-            self._stream.note(write.effects, seq=write.seq, fold=write.fold)
             for effect in write.effects:
                 if not isinstance(effect, Publish):
                     self._perform(effect, write.born)
+        for write in writes:
+            self._stream.note(write.effects, seq=write.seq, fold=write.fold)
         if not self._session.unwritten or not self.is_behind:
             self._room.set()
         while not self.is_behind and (event := self._inbox.take()) is not None:
