@@ -11,7 +11,7 @@ from django.db.models import Q
 import execution.paper  # noqa: F401 - rows as well: Django looks for them here
 from execution.core.brackets import BracketStatus
 from execution.core.controls import BotStatus
-from execution.core.messages import CommandKind, CommandStatus, SignalKind
+from execution.core.messages import AdjustmentKind, CommandKind, CommandStatus, SignalKind
 from execution.core.orders import OrdStatus, Purpose
 from risk.core.units import OrdType, ScopeKind, Side, TimeInForce
 from risk.core.verdict import Check, OrderClass
@@ -242,6 +242,29 @@ class Fill(models.Model):
 
     def __str__(self) -> str:
         return self.exec_id
+
+
+class Adjustment(models.Model):
+    """What the venue moved without a trade: funding, a split. `qty` is what was held before it, `amount` what was received."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="adjustments", db_index=False)
+    adjustment_id = models.CharField(max_length=60)
+    kind = models.CharField(max_length=8, choices=_choices(AdjustmentKind))
+    bot = models.CharField(max_length=40)
+    symbol = models.CharField(max_length=32)
+    qty = DecimalText()
+    amount = DecimalText()
+    new_units = DecimalText()
+    old_units = DecimalText()
+    at = models.DateTimeField()
+    transact_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "adjustment_id"], name="one_adjustment_per_id")]
+        indexes = [models.Index(fields=["account", "symbol", "-id"], name="adjustment_of_symbol")]
+
+    def __str__(self) -> str:
+        return self.adjustment_id
 
 
 class Bracket(models.Model):

@@ -84,13 +84,15 @@ class PaperFill(models.Model):
 
 
 class PaperAdjustment(models.Model):
-    """Money that moved at the simulated venue without a trade. Touched by brokers/simulated only."""
+    """What the simulated venue moved without a trade. Touched by brokers/simulated only."""
 
     account = models.CharField(max_length=40)
     adjustment_id = models.CharField(max_length=60)
     kind = models.CharField(max_length=8)
     symbol = models.CharField(max_length=32)
     amount = DecimalText()
+    new_units = DecimalText(default=1)
+    old_units = DecimalText(default=1)
     transact_at = models.DateTimeField()
     booked_at = models.DateTimeField()
 

@@ -13,9 +13,12 @@ import msgspec
 
 from execution.core import symbols
 from execution.core.brackets import BracketState
+from execution.core.closing import drop_waiting
 from execution.core.messages import Adjusted, AdjustmentKind
+from execution.core.positions import AdjustmentState, split_px, split_qty
 from execution.core.sending import cancel
 from execution.core.turn import Turn
+from execution.core.watching import watches_of
 from risk.core.units import ZERO
 from risk.core.wording import number
 
@@ -24,22 +27,58 @@ _KEPT: Final = 500
 
 
 def adjusted(turn: Turn, event: Adjusted) -> None:
-    """Book an adjustment. One whose number cannot be right is alarmed and changes nothing else."""
-    if event.adjustment_id in turn.state.adjustments:
+    """Book an adjustment. One whose numbers cannot be right is alarmed and changes nothing else."""
+    if not _is_first(turn, event):
         return
-    turn.state.adjustments = [*turn.state.adjustments, event.adjustment_id][-_KEPT:]
-    turn.is_changed = True
     if event.kind is AdjustmentKind.FUNDING and event.amount.is_finite():
         _fund(turn, event)
-    elif event.kind is AdjustmentKind.SPLIT and event.factor.is_finite() and event.factor > 0:
+    elif event.kind is AdjustmentKind.SPLIT and _is_ratio(event.new_units, event.old_units):
         _split(turn, event)
     else:
         _unreadable(turn, event)
 
 
+def told_late(turn: Turn, event: Adjusted) -> None:
+    """Book an adjustment of the venue's history. One from before this desk is in what it began with."""
+    if turn.state.account.reconciled_at is None:
+        _is_first(turn, event)
+    else:
+        adjusted(turn, msgspec.structs.replace(event, at=turn.at))
+
+
+def _is_first(turn: Turn, event: Adjusted) -> bool:
+    if event.adjustment_id in turn.state.adjustments:
+        return False
+    turn.state.adjustments = [*turn.state.adjustments, event.adjustment_id][-_KEPT:]
+    turn.is_changed = True
+    return True
+
+
+def _is_ratio(new_units: Decimal, old_units: Decimal) -> bool:
+    return all(units.is_finite() and units > 0 for units in (new_units, old_units))
+
+
+def _record(turn: Turn, event: Adjusted, bot: str) -> None:
+    """Publish what is about to be booked; called before it is."""
+    state = AdjustmentState(
+        adjustment_id=event.adjustment_id,
+        kind=event.kind,
+        bot=bot,
+        symbol=event.symbol,
+        qty=turn.qty(event.symbol),
+        amount=event.amount,
+        new_units=event.new_units,
+        old_units=event.old_units,
+        at=turn.at,
+        transact_at=event.transact_at,
+    )
+    turn.touch("adjustment", event.adjustment_id, state)
+
+
 def _fund(turn: Turn, event: Adjusted) -> None:
     """Money paid for holding a position is a part of its result."""
     account, position = turn.state.account, turn.position(event.symbol, bot=turn.index.owner(event.symbol))
+    _record(turn, event, position.bot)
     account.cash += event.amount
     account.realised += event.amount
     position.realised += event.amount
@@ -51,52 +90,61 @@ def _fund(turn: Turn, event: Adjusted) -> None:
 
 
 def _split(turn: Turn, event: Adjusted) -> None:
-    factor = event.factor
-    for order in list(turn.index.orders_of(event.symbol)):
+    symbol, new_units, old_units = event.symbol, event.new_units, event.old_units
+    position = turn.state.positions.get(symbol)
+    _record(turn, event, position.bot if position is not None else turn.index.owner(symbol))
+    for order in list(turn.index.orders_of(symbol)):
         cancel(turn, order, by="a split")
-    position = turn.state.positions.get(event.symbol)
+    drop_waiting(turn, symbol)
     if position is not None:
-        position.qty /= factor
+        position.qty = split_qty(position.qty, new_units, old_units)
         if position.mark is not None:
-            position.mark *= factor
+            position.mark = split_px(position.mark, new_units, old_units)
         position.updated_at = turn.at
-        turn.touch("position", event.symbol, position)
-        turn.index.position_changed(event.symbol)
-    for bracket in turn.index.brackets_of(event.symbol):
-        _split_bracket(turn, bracket, factor)
+        turn.touch("position", symbol, position)
+        turn.index.position_changed(symbol)
+    if symbol in turn.state.ignored:
+        turn.state.ignored[symbol] = split_qty(turn.state.ignored[symbol], new_units, old_units)
+    for bracket in turn.index.brackets_of(symbol):
+        _split_bracket(turn, bracket, new_units, old_units)
     turn.is_money_moved = True
     turn.alarm(
-        f"split:{event.symbol}:{event.adjustment_id}",
+        f"split:{symbol}:{event.adjustment_id}",
         priority=3,
-        title=f"{event.symbol} was split",
-        cause=f"The venue multiplies its prices by {number(factor)} and divides its quantities by it.",
+        title=f"{symbol} was split",
+        cause=f"The venue gives {number(new_units)} for every {number(old_units)}, and its prices follow.",
         consequence="Position and brackets are counted anew; orders in the old terms are canceled.",
         to_do="Look whether the bot's own levels still mean what they meant.",
-        symbol=event.symbol,
+        symbol=symbol,
     )
 
 
-def _split_bracket(turn: Turn, bracket: BracketState, factor: Decimal) -> None:
-    def scaled(price: Decimal | None) -> Decimal | None:
-        return None if price is None else price * factor
+def _split_bracket(turn: Turn, bracket: BracketState, new_units: Decimal, old_units: Decimal) -> None:
+    def moved(price: Decimal | None) -> Decimal | None:
+        return None if price is None else split_px(price, new_units, old_units)
 
-    bracket.stop_px, bracket.target_px = scaled(bracket.stop_px), scaled(bracket.target_px)
-    bracket.stop_limit_offset = scaled(bracket.stop_limit_offset)
-    bracket.entry_qty, bracket.open_qty = bracket.entry_qty / factor, bracket.open_qty / factor
+    bracket.stop_px, bracket.target_px = moved(bracket.stop_px), moved(bracket.target_px)
+    bracket.stop_limit_offset = moved(bracket.stop_limit_offset)
+    bracket.entry_qty = split_qty(bracket.entry_qty, new_units, old_units)
+    bracket.open_qty = split_qty(bracket.open_qty, new_units, old_units)
     if (trail := bracket.trail) is not None:
         bracket.trail = msgspec.structs.replace(
-            trail, offset=scaled(trail.offset), activation_px=scaled(trail.activation_px), extreme=scaled(trail.extreme)
+            trail, offset=moved(trail.offset), activation_px=moved(trail.activation_px), extreme=moved(trail.extreme)
         )
+    for watch_id in watches_of(bracket):
+        if watch_id in turn.state.watches:
+            turn.unwatch(watch_id)  # it has followed prices of the old terms
     turn.touch_bracket(bracket)
     turn.dirty[bracket.bracket_id] = None
 
 
 def _unreadable(turn: Turn, event: Adjusted) -> None:
+    said = number(event.amount) if event.kind is AdjustmentKind.FUNDING else f"{event.new_units} for {event.old_units}"
     turn.alarm(
         f"adjustment:{event.symbol}:{event.adjustment_id}",
         priority=1,
         title=f"An adjustment of {event.symbol} cannot be right",
-        cause=f"The venue says {event.kind.value} with amount {event.amount} and factor {event.factor}.",
+        cause=f"The venue says {event.kind.value} {said}.",
         consequence="It is not booked; the next comparison with the venue shows the difference.",
         to_do="Compare with the venue's own page.",
         symbol=event.symbol,

@@ -135,11 +135,11 @@ def adopt(turn: Turn, symbol: str, qty: Decimal) -> bool:
         return False
     account, positions = turn.state.account, turn.state.positions
     before = pnl.equity(account.cash, positions.values(), settings.instruments)
-    position.bot, position.qty, position.cost = EXTERNAL, qty, qty * position.mark
-    position.opened_at = position.updated_at = turn.at
     instrument = turn.instrument(symbol)
     if instrument is not None:
-        position.contract_value = instrument.contract_value
+        position.contract_value, position.is_inverse = instrument.contract_value, instrument.is_inverse
+    position.bot, position.qty, position.cost = EXTERNAL, qty, qty * position.worth(position.mark)
+    position.opened_at = position.updated_at = turn.at
     worth = pnl.equity(account.cash, positions.values(), settings.instruments) - before
     account.day_start_equity += worth
     account.peak_equity += worth

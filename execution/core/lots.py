@@ -8,7 +8,7 @@ The desk's own book is by average cost (`pnl.py`) and never reads this. Here eve
 | FLAT_TO_REDUCED | everything one fill closed |
 | FLAT_TO_FLAT | everything from flat to flat |
 
-Gross PnL leaves fees out; they stand beside it. The fee of a fill goes whole to the first trade that it opens or closes: a split
+Gross PnL leaves fees out; they stand beside it. The fee of a fill goes whole to the first trade that it opens or closes: a divided
 fee would be a number that no statement shows. What a trade saw (`mae`, `mfe`, `drawdown`) is what its position saw since it was
 opened, at the prices it was shown.
 """
@@ -22,7 +22,8 @@ from enum import StrEnum
 
 import msgspec
 
-from risk.core.units import ONE, ZERO, Side
+from execution.core.positions import split_px, split_qty
+from risk.core.units import ONE, ZERO, Side, worth
 
 
 class Matching(StrEnum):
@@ -48,7 +49,7 @@ class LotFill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClosedTrade(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade that is over. Prices are averages where it joins several fills; money is qty × price × contract_value.
+    """A trade that is over. Prices are averages where it joins several fills; money is qty × worth(price) × contract_value.
 
     `mae` and `mfe` are the worst and the best it could have been closed at (maximum adverse and favourable excursion), `drawdown`
     the largest fall from a best.
@@ -92,9 +93,10 @@ class _Part(msgspec.Struct):
 class Lots:
     """The open lots of one symbol, in the order they were opened, and the trades that came of those that closed."""
 
-    def __init__(self, matching: Matching, grouping: Grouping, *, contract_value: Decimal = ONE) -> None:
+    def __init__(self, matching: Matching, grouping: Grouping, *, contract_value: Decimal = ONE, is_inverse: bool = False) -> None:
         self.closed: list[ClosedTrade] = []
-        self._matching, self._grouping, self._contract_value = matching, grouping, contract_value
+        self._matching, self._grouping = matching, grouping
+        self._contract_value, self._is_inverse = contract_value, is_inverse
         self._lots: list[_Lot] = []
         self._side = Side.BUY
         #: closed, and not yet told as a trade (FLAT_TO_FLAT)
@@ -113,15 +115,20 @@ class Lots:
             return
         self._best = max(self._best, px) if self._side is Side.BUY else min(self._best, px)
         self._worst = min(self._worst, px) if self._side is Side.BUY else max(self._worst, px)
-        self._drawdown = max(self._drawdown, (self._best - px) * self._side.sign)
+        self._drawdown = max(self._drawdown, self._won(px, self._best))
 
-    def split(self, factor: Decimal) -> None:
-        """The instrument was split: prices are multiplied by `factor`, quantities divided by it (2 for 1: 0.5)."""
+    def split(self, new_units: Decimal, old_units: Decimal) -> None:
+        """The instrument was split: `new_units` for every `old_units`."""
+
+        def moved(px: Decimal) -> Decimal:
+            return split_px(px, new_units, old_units)
+
         for lot in self._lots:
-            lot.px, lot.qty = lot.px * factor, lot.qty / factor
+            lot.px, lot.qty = moved(lot.px), split_qty(lot.qty, new_units, old_units)
         for part in self._parts:
-            part.entry_px, part.exit_px, part.qty = part.entry_px * factor, part.exit_px * factor, part.qty / factor
-        self._best, self._worst, self._drawdown = self._best * factor, self._worst * factor, self._drawdown * factor
+            part.entry_px, part.exit_px = moved(part.entry_px), moved(part.exit_px)
+            part.qty = split_qty(part.qty, new_units, old_units)
+        self._best, self._worst, self._drawdown = moved(self._best), moved(self._worst), moved(self._drawdown)
 
     def book(self, fill: LotFill) -> None:
         """Book a fill. What closes more than is open opens the rest on the other side, with no fee of its own."""
@@ -163,10 +170,9 @@ class Lots:
 
     def _trade(self, parts: Sequence[_Part], fees: Decimal) -> ClosedTrade:
         qty = sum((part.qty for part in parts), ZERO)
-        entry_px = sum((part.qty * part.entry_px for part in parts), ZERO) / qty
-        exit_px = sum((part.qty * part.exit_px for part in parts), ZERO) / qty
+        entry_px = self._average([(part.qty, part.entry_px) for part in parts], qty)
+        exit_px = self._average([(part.qty, part.exit_px) for part in parts], qty)
         fills = sorted([part.entry for part in parts] + [part.exit for part in parts])
-        sign = self._side.sign
         return ClosedTrade(
             side=self._side,
             qty=qty,
@@ -174,13 +180,23 @@ class Lots:
             exit_px=exit_px,
             entry_at=min(part.entry[0] for part in parts),
             exit_at=parts[-1].exit[0],
-            realised=sum((self._money((part.exit_px - part.entry_px) * sign, part.qty) for part in parts), ZERO),
+            realised=sum((self._money(self._won(part.entry_px, part.exit_px), part.qty) for part in parts), ZERO),
             fees=fees,
-            mae=self._money((self._worst - entry_px) * sign, qty),
-            mfe=self._money((self._best - entry_px) * sign, qty),
+            mae=self._money(self._won(entry_px, self._worst), qty),
+            mfe=self._money(self._won(entry_px, self._best), qty),
             drawdown=self._money(self._drawdown, qty),
             cl_ord_ids=tuple(dict.fromkeys(cl_ord_id for _, cl_ord_id in fills)),
         )
+
+    def _average(self, taken: Sequence[tuple[Decimal, Decimal]], qty: Decimal) -> Decimal:
+        """The one price at which all of it would be worth as much; harmonic for an inverse contract."""
+        total = sum((part * worth(px, is_inverse=self._is_inverse) for part, px in taken), ZERO)
+        return -qty / total if self._is_inverse else total / qty
+
+    def _won(self, entry_px: Decimal, exit_px: Decimal) -> Decimal:
+        """What one unit earns from one price to another, before contract_value."""
+        of = self._is_inverse
+        return (worth(exit_px, is_inverse=of) - worth(entry_px, is_inverse=of)) * self._side.sign
 
     def _money(self, difference: Decimal, qty: Decimal) -> Decimal:
         return difference * qty * self._contract_value

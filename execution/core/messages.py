@@ -437,15 +437,16 @@ class AdjustmentKind(StrEnum):
 class Adjusted(_Event, frozen=True, tag="adjusted"):
     """The venue moved money or quantity without a trade. `adjustment_id` is its own, and is booked once.
 
-    FUNDING: `amount` received, in the account's currency (negative: paid). SPLIT: prices × `factor`, quantities ÷ `factor`
-    (two for one: 0.5).
+    FUNDING: `amount` received, in the account's currency (negative: paid). SPLIT: `new_units` for every `old_units`, at prices that
+    are as much lower (three for one: 3 and 1; a reverse split: 1 and 30).
     """
 
     adjustment_id: str
     kind: AdjustmentKind
     symbol: str
     amount: Decimal = ZERO
-    factor: Decimal = ONE
+    new_units: Decimal = ONE
+    old_units: Decimal = ONE
     transact_at: datetime | None = None
 
 
@@ -510,9 +511,9 @@ class Woke(_Event, frozen=True, tag="woke"):
 
 
 class Reconciled(_Event, frozen=True, tag="reconciled"):
-    """The venue's whole answer to a query begun when the journal stood at `asked_seq`. `fills` are those since the last reconciliation.
+    """The venue's whole answer to a query begun when the journal stood at `asked_seq`.
 
-    `order_lookups` answers QueryOrder: cl_ord_id → the venue's order, or None when the venue does not know it.
+    `fills` and `adjustments` are those since the last reconciliation, oldest first.
     """
 
     asked_seq: int
@@ -522,6 +523,7 @@ class Reconciled(_Event, frozen=True, tag="reconciled"):
     fills: tuple[VenueFill, ...]
     positions: dict[str, Decimal]
     balances: dict[str, Decimal] = {}
+    adjustments: tuple[Adjusted, ...] = ()
 
 
 class OrderFound(_Event, frozen=True, tag="order_found"):

@@ -82,6 +82,14 @@ class CancelsAll(Protocol):
 
 
 @runtime_checkable
+class TellsAdjustments(Protocol):
+    """A broker that can be asked what it moved without a trade."""
+
+    async def adjustments_since(self, since: datetime) -> Sequence[Adjusted]:
+        """Adjustments booked at or after `since`, by the venue's clock, oldest first. Ids equal the stream's."""
+
+
+@runtime_checkable
 class TakesMarket(Protocol):
     """A broker that matches orders itself: it is shown every event of the feed, in order, before anyone decides on it."""
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
+from typing import Final
 
 import msgspec
 
+from execution.core.messages import AdjustmentKind
 from risk.core.units import ONE, ZERO, Side, worth
+
+#: where a quantity is cut that a split leaves endless
+_EXACT: Final = Decimal("1e-12")
 
 
 class PositionState(msgspec.Struct, kw_only=True):
@@ -84,3 +89,32 @@ class FillState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         return f"{self.cl_ord_id}:{self.exec_id}"
+
+
+class AdjustmentState(msgspec.Struct, frozen=True, kw_only=True):
+    """One booked adjustment, as published. `qty` is what was held before it; the rest as the venue said it."""
+
+    adjustment_id: str
+    kind: AdjustmentKind
+    bot: str
+    symbol: str
+    qty: Decimal
+    amount: Decimal
+    new_units: Decimal
+    old_units: Decimal
+    at: datetime
+    transact_at: datetime | None
+
+
+def split_qty(qty: Decimal, new_units: Decimal, old_units: Decimal) -> Decimal:
+    """What a quantity is after a split: what of it is endless is cut at twelve places, towards zero."""
+    exact = qty * new_units / old_units
+    cut = exact.quantize(_EXACT, rounding=ROUND_DOWN)
+    return exact if exact == cut else cut
+
+
+def split_px(px: Decimal, new_units: Decimal, old_units: Decimal) -> Decimal:
+    """What a price is after a split, to twelve places."""
+    exact = px * old_units / new_units
+    near = exact.quantize(_EXACT)
+    return exact if exact == near else near

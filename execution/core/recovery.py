@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from heapq import merge
 from typing import Final
 
 import msgspec
 
-from execution.core import conditions, disagreements, kills
+from execution.core import adjustments, conditions, disagreements, kills
 from execution.core.controls import BotStatus
 from execution.core.foreign import release, report_of
 from execution.core.messages import (
+    Adjusted,
     AnswerCommand,
     BooksBy,
     CommandKind,
@@ -240,9 +242,13 @@ def _cannot_prove(turn: Turn, order: OrderState) -> None:
 
 
 def reconciled(turn: Turn, event: Reconciled) -> None:
-    """The venue's whole answer: fills we lack are booked, orders and positions compared, protection looked at."""
+    """The venue's whole answer: what we lack is booked, orders and positions compared, protection looked at."""
     account = turn.state.account
-    _book_missing(turn, event.fills)
+    for moved in _in_order(event):
+        if isinstance(moved, Adjusted):
+            adjustments.told_late(turn, moved)
+        else:
+            _book_missing(turn, (moved,))
     shown = set()
     for order in event.orders:
         ours = turn.order(order.cl_ord_id)
@@ -261,6 +267,15 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
     kills.reconciled(turn, event)
     _answer_questions(turn, event)
     evict(turn)
+
+
+def _in_order(event: Reconciled) -> Iterable[Adjusted | VenueFill]:
+    """What the venue booked since the last answer, in the order it happened: a split changes what the next fill is counted in."""
+
+    def happened_at(moved: Adjusted | VenueFill) -> datetime:
+        return moved.transact_at or event.asked_at
+
+    return merge(event.adjustments, event.fills, key=happened_at)
 
 
 def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:

@@ -14,7 +14,7 @@ from execution.core.controls import AccountState, AlarmState, BotState, CommandS
 from execution.core.ledger import Ledger
 from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
 from execution.core.orders import OrderState
-from execution.core.positions import FillState, PositionState
+from execution.core.positions import AdjustmentState, FillState, PositionState
 from risk.core.book import Halt
 from risk.core.throttle import Throttle
 from risk.core.units import Instrument
@@ -87,4 +87,5 @@ ENTITIES: Final[Mapping[str, Any]] = {
     "alarm": AlarmState,
     "alarm_cleared": AlarmState,
     "discrepancy": DiscrepancyState,
+    "adjustment": AdjustmentState,
 }

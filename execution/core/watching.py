@@ -42,6 +42,11 @@ def watch(turn: Turn, bracket: BracketState) -> None:
             turn.watch(due)
 
 
+def watches_of(bracket: BracketState) -> tuple[str, ...]:
+    """The ids that a bracket's watches have, where they stand."""
+    return tuple(f"{name}:{bracket.bracket_id}" for name in _NAMES)
+
+
 def _is_other(found: Watch, due: Watch) -> bool:
     """Whether the shell must be told; how far it has followed the price by itself is no difference."""
     if found.trail is not None and due.trail is not None:

@@ -17,7 +17,7 @@ from execution.core.brackets import BracketState, BracketStatus
 from execution.core.controls import AccountState, AlarmState, BotState, DiscrepancyState, SymbolState
 from execution.core.messages import AnswerCommand, ClearAlarm, Effect, Publish, RaiseAlarm, SignalRecord
 from execution.core.orders import OrderState
-from execution.core.positions import FillState, PositionState
+from execution.core.positions import AdjustmentState, FillState, PositionState
 from execution.core.state import ENTITIES
 from execution.store.tables import Table, execute_many, sqlite_time
 from risk.core.book import Halt
@@ -51,6 +51,10 @@ def _fill(f: FillState) -> Row:
         *(f.cl_ord_id, f.exec_id, f.order_id, f.bot, f.symbol, f.side, f.last_qty, f.last_px, f.fee, f.fee_currency),
         *(f.liquidity, f.realised, f.at, f.transact_at, f.exec_ref_id, f.busted_at),
     )
+
+
+def _adjustment(a: AdjustmentState) -> Row:
+    return (a.adjustment_id, a.kind, a.bot, a.symbol, a.qty, a.amount, a.new_units, a.old_units, a.at, a.transact_at)
 
 
 def _bracket(b: BracketState) -> Row:
@@ -115,6 +119,14 @@ PROJECTED: Final[dict[str, Projected]] = {
             ),
         ),
         _fill,
+    ),
+    "adjustment": Projected(
+        Table(
+            models.Adjustment,
+            key=("account_id", "adjustment_id"),
+            columns=_columns("kind bot symbol qty amount new_units old_units at transact_at"),
+        ),
+        _adjustment,
     ),
     "bracket": Projected(
         Table(

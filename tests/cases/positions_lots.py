@@ -51,7 +51,7 @@ def _tell(lots: Lots, event: Mapping[str, Any], fee: Decimal) -> None:
     if event["type"] == "fill":
         lots.book(_fill(number(event["signed_qty"]), number(event["px"]), fee, str(event["order_id"]), number(event["t_min"])))
     elif event["type"] == "split":
-        lots.split(number(event["factor"]))
+        lots.split(Decimal(1), number(event["factor"]))
     else:
         lots.mark(number(event["px"]))
 

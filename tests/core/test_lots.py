@@ -70,7 +70,23 @@ def test_it_lets_a_split_change_nothing_that_was_earned(matching: Matching, grou
     lots = Lots(matching, grouping)
     for each in (fill(1, Side.BUY, 4, 100), fill(2, Side.BUY, 4, 104), fill(3, Side.SELL, 2, 110)):
         lots.book(each)
-    lots.split(D("0.5"))
+    lots.split(D(2), D(1))
     lots.book(fill(4, Side.SELL, 12, 55))
     assert sum(trade.realised for trade in lots.closed) == 2 * 110 + 12 * 55 - 400 - 416
     assert not lots.is_open
+
+
+@given(rows=fills)
+def test_an_inverse_contract_earns_what_the_coins_say(rows: list[tuple[Side, int, int, int]]) -> None:
+    """One unit is worth 100 ÷ price of the coin: what was bought and sold comes to the same, whatever the matching."""
+    booked = [fill(n, *row) for n, row in enumerate(rows)]
+    net = sum((f.side.sign * f.last_qty for f in booked), D(0))
+    if net:
+        booked.append(fill(len(rows), Side.SELL if net > 0 else Side.BUY, int(abs(net)), 100))
+    coins = sum((f.side.sign * f.last_qty * 100 / f.last_px for f in booked), D(0))
+    for matching in Matching:
+        lots = Lots(matching, Grouping.FLAT_TO_FLAT, contract_value=D(100), is_inverse=True)
+        for each in booked:
+            lots.book(each)
+        assert abs(sum((trade.realised for trade in lots.closed), D(0)) - coins) < D("1e-20")
+        assert all(trade.mae <= 0 <= trade.mfe for trade in lots.closed)

@@ -401,6 +401,16 @@ def test_it_takes_over_a_position_that_was_there_before_it(asset_class: AssetCla
     assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).is_approved
 
 
+def test_it_takes_over_an_inverse_position_at_what_it_is_worth() -> None:
+    spec = msgspec.structs.replace(INSTRUMENTS[BTC], is_inverse=True, contract_value=D(100), currency="BTC")
+    bench = Bench(msgspec.structs.replace(config(), currency="BTC", instruments=INSTRUMENTS | {BTC: spec}))
+    bench.mark(BTC, "100")
+    bench.later(1)
+    bench.reconcile(positions={BTC: "3"})
+    position = bench.desk.state.positions[BTC]
+    assert (position.avg_px, position.unrealised, bench.desk.state.account.equity) == (100, 0, 100_000)
+
+
 def test_it_takes_over_nothing_that_has_no_price(bench: Bench) -> None:
     bench.reconcile(positions={BTC: "3"})
     assert (bench.qty(), bench.alarms()) == (0, ["discrepancy"])

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from execution.core.controls import AlarmState, BotState, BotStatus, DiscrepancyState
-from execution.core.messages import AnswerCommand, ClearAlarm, CommandStatus, Effect, RaiseAlarm, Step
+from execution.core.messages import AdjustmentKind, AnswerCommand, ClearAlarm, CommandStatus, Effect, RaiseAlarm, Step
 from execution.core.orders import OrdStatus
-from execution.models import Account, Act, Alarm, Bot, Command, Discrepancy, Fill, Order, Signal
+from execution.core.positions import AdjustmentState
+from execution.models import Account, Act, Adjustment, Alarm, Bot, Command, Discrepancy, Fill, Order, Signal
 from execution.models import BotState as BotRow
 from execution.store import journal
 from execution.store.projections import SignalFold, signals_last
@@ -71,6 +72,32 @@ def test_it_marks_a_busted_fill_and_keeps_its_correction(leased: Account) -> Non
         ("x1", "", at(1)),
         ("x2", "x1", None),
     ]
+
+
+def test_it_keeps_what_the_venue_moved_without_a_trade(leased: Account) -> None:
+    paid = AdjustmentState(
+        adjustment_id="F1",
+        kind=AdjustmentKind.FUNDING,
+        bot="trend",
+        symbol="BTCUSDT",
+        qty=Decimal(2),
+        amount=Decimal("-0.123456789012"),
+        new_units=Decimal(1),
+        old_units=Decimal(1),
+        at=at(1),
+        transact_at=at(0),
+    )
+    for _ in range(2):
+        commit(leased, publish("adjustment", "F1", paid))
+    row = Adjustment.objects.get()
+    assert (row.kind, row.bot, row.qty, row.amount, row.at, row.transact_at) == (
+        "FUNDING",
+        "trend",
+        2,
+        Decimal("-0.123456789012"),
+        at(1),
+        at(0),
+    )
 
 
 def test_it_writes_a_disagreement_from_its_beginning_to_its_end(leased: Account) -> None:
