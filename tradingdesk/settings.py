@@ -18,6 +18,8 @@ VAR_DIR = Path(os.environ.get("TRADINGDESK_VAR", BASE_DIR / "var")).absolute()
 
 #: what `desk` writes about its running processes; without REDIS_URL the others find the private Valkey in it
 DESK_FILE = VAR_DIR / "desk.json"
+#: while this file is there nothing trades; what needs neither database nor Redis
+KILL_FILE = VAR_DIR / "KILL"
 
 DEBUG = os.environ.get("TRADINGDESK_DEBUG") == "1"
 IS_TEST = "pytest" in sys.modules

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,11 +48,10 @@ BACKOFF_S_MAX: Final = 60.0
 FAILURES_MAX: Final = 10
 FAILURES_WINDOW_S: Final = 600.0
 HEALTHY_S: Final = 300.0
-KILL_FILE: Final = "KILL"
 RUNNER_FAILED: Final = "runner failed"
 JOURNAL_BROKEN: Final = "journal"
 ENTRIES_LEFT: Final = "entries left"
-_KILLED: Final = "var/KILL stands"
+_KILLED: Final = "the kill file stands"
 
 
 class Slot:
@@ -86,11 +85,18 @@ class Slot:
 
 
 class Supervisor:
-    """Runs until `drain`. `look` makes the next poll come at once: that is all a hint does."""
+    """Runs until `drain`. `look` makes the next poll come at once: that is all a hint does.
 
-    def __init__(self, parts: Parts, *, var_dir: Path, fsync_ms: float | None = None) -> None:
+    `kill_file` is obeyed at once. `killed` writes it down as the kill it is, given when the file was made: asked again and again while
+    the file stands, it writes once.
+    """
+
+    def __init__(self, parts: Parts, *, kill_file: Path, killed: Callable[[int], object], fsync_ms: float | None = None) -> None:
         self._parts = parts
-        self._kill_file = var_dir / KILL_FILE
+        self._kill_file = kill_file
+        self._killed = killed
+        #: when the file was made whose kill no row tells yet
+        self._kill_owed: int | None = None
         self._slots: dict[int, Slot] = {}
         self._look = asyncio.Event()
         self._is_draining = False
@@ -108,6 +114,7 @@ class Supervisor:
                 self._polls(),
                 self._heartbeats(),
                 self._kill_file_watch(),
+                self._kill_file_tell(),
                 self._days(),
             ):
                 tasks.create_task(work)
@@ -388,21 +395,40 @@ class Supervisor:
 
     @property
     def _is_killed(self) -> bool:
-        return self._kill_file.exists()
+        return self._kill_owed is not None or _made_at(self._kill_file) is not None
 
     async def _kill_file_watch(self) -> None:
-        """A kill that needs neither database nor Redis: while the file stands no entry leaves, and working ones are canceled."""
-        was_killed = False
+        """A kill that needs neither database nor Redis: while the file stands no entry leaves, and working ones are canceled.
+
+        A file that went before its kill could be written down counts as if it stood.
+        """
+        seen, was_killed = None, False
         while True:
+            made = _made_at(self._kill_file)
+            if made is not None and made != seen:
+                log.critical("the kill file stands: entries are closed and canceled", file=str(self._kill_file))
+                self._kill_owed = made
             is_killed = self._is_killed
             if is_killed or was_killed:
-                await self._obey_kill_file(is_killed, is_new=is_killed and not was_killed)
-            was_killed = is_killed
+                await self._obey_kill_file(is_killed)
+            seen, was_killed = made, is_killed
             await asyncio.sleep(self._parts.timing.poll_ms / 1000)
 
-    async def _obey_kill_file(self, is_killed: bool, *, is_new: bool) -> None:
-        if is_new:
-            log.critical("the kill file stands: entries are closed and canceled", file=str(self._kill_file))
+    async def _kill_file_tell(self) -> None:
+        """Write the file's kill down as soon as that is possible, so that it is seen, verified, and outlives the file."""
+        while True:
+            made = self._kill_owed if self._kill_owed is not None else _made_at(self._kill_file)
+            if made is not None:
+                try:
+                    await self._parts.database.run(self._killed, made)
+                    await self._poll()
+                except AnyDatabaseError as e:
+                    log.warning("the kill of the kill file is not written down yet", error=str(e))
+                else:
+                    self._kill_owed = None if self._kill_owed == made else self._kill_owed
+            await asyncio.sleep(self._parts.timing.poll_ms / 1000)
+
+    async def _obey_kill_file(self, is_killed: bool) -> None:
         for runner in [runner for pk in self._slots if (runner := self._running(pk)) is not None]:
             runner.close_entries(_KILLED if is_killed else "")
             if is_killed:
@@ -435,6 +461,14 @@ def _live_refusal(account: Account) -> str:
 
 def _accounts_wanted() -> dict[int, Account]:
     return {account.pk: account for account in Account.objects.filter(is_enabled=True).order_by("pk")}
+
+
+def _made_at(file: Path) -> int | None:
+    """When the file was made or touched last, in nanoseconds; None while there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:

@@ -72,11 +72,15 @@ class ExecutionConsumer(AsyncConsumer):  # type: ignore[misc]
 
 
 class EngineWorker(Worker):  # type: ignore[misc]
-    """Runs a Supervisor until a signal comes, then drains and returns. The channel layer may be away at any time."""
+    """Runs a Supervisor until a signal comes, then drains and returns. The channel layer may be away at any time.
 
-    def __init__(self, channels: list[str], channel_layer: Any) -> None:
+    `killed` writes down what the kill file asks for; see Supervisor.
+    """
+
+    def __init__(self, channels: list[str], channel_layer: Any, *, killed: Callable[[int], object]) -> None:
         super().__init__(ExecutionConsumer.as_asgi(inbox=self._hinted), channels, channel_layer)
         self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._killed = killed
         self._supervisor: Supervisor | None = None
         self._stop = asyncio.Event()
         self._crash: BaseException | None = None
@@ -92,7 +96,9 @@ class EngineWorker(Worker):  # type: ignore[misc]
         writer = JournalWriter(loop, crashed=self._crashed)
         publisher = Publisher(engine=self.name, clock=clock, layer=self.channel_layer)
         parts = Parts(self.name, clock, settings.TIMING, writer, DatabaseThread("database"), publisher)
-        supervisor = self._supervisor = Supervisor(parts, var_dir=var_dir, fsync_ms=fsync_ms(var_dir))
+        supervisor = self._supervisor = Supervisor(
+            parts, kill_file=settings.KILL_FILE, killed=self._killed, fsync_ms=fsync_ms(var_dir)
+        )
         guard = BrainGuard(loop, thinking=supervisor.thinking, clock=clock)
         writer.start()
         guard.start()

@@ -14,6 +14,7 @@ from execution.services.halts import (
     halt_scope,
     is_latch,
     kill,
+    kill_by_file,
     pause,
     resume,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "halt_scope",
     "is_latch",
     "kill",
+    "kill_by_file",
     "order_cancel",
     "pause",
     "position_close",

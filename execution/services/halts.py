@@ -8,6 +8,7 @@ ten seconds changed nothing.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Unpack
@@ -33,6 +34,8 @@ from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt
 
+#: who killed when it was the file
+KILL_FILE: Final = "var/KILL"
 #: causes a trader set and a trader may end, at the scope of a bot or an instrument; a pause at any scope
 _SMALL: Final = {ScopeKind.BOT, ScopeKind.INSTRUMENT}
 #: a firm kill with a LIVE account is cleared by a second person, or by the same one after this long
@@ -47,6 +50,22 @@ def kill(*, scope: Scope, choice: KillChoice, **asked: Unpack[Asked]) -> Act:
     """
     ask = Ask(kind=CommandKind.KILL, scope=scope, choice=choice, mode=HaltMode.HALTED, **asked)
     return act_make(ask, lambda act: _restrict(act, ask, HaltCause.KILL))
+
+
+def kill_by_file(made: int) -> Act:
+    """The kill that the kill file is, as if a person had asked for it. `made` says when the file was, and so which one it is.
+
+    Asked again it is the same act, unless somebody who cannot see the file cleared its halt meanwhile.
+    """
+    cleared = Halt.objects.filter(scope=ScopeKind.FIRM, cause=HaltCause.KILL).exclude(cleared_at=None).count()
+    return kill(
+        scope=Scope(ScopeKind.FIRM),
+        choice=KillChoice.CANCEL,
+        by=KILL_FILE,
+        idempotency_key=f"{socket.gethostname()[:36]} {made} {cleared}",
+        reason=f"The file {settings.KILL_FILE} was made.",
+        origin="file",
+    )
 
 
 def halt(*, scope: Scope, mode: HaltMode, **asked: Unpack[Asked]) -> Act:
@@ -112,6 +131,10 @@ def is_latch(halt: Halt) -> bool:
     return halt.cause != HaltCause.PAUSE and not is_small
 
 
+def is_firm_kill(halt: Halt) -> bool:
+    return halt.cause == HaltCause.KILL and halt.scope == ScopeKind.FIRM
+
+
 def clear_phrase(halt: Halt) -> str:
     """What a person types to clear this latch: "clear firm", "clear bot ema-btc"."""
     return f"clear {halt_scope(halt)}"
@@ -126,6 +149,8 @@ def clear_hold(halt: Halt) -> timedelta:
 def _latch_may_clear(halt: Halt, *, by: str, reason: str, phrase: str, at: datetime, may_clear_latches: bool) -> None:
     if not may_clear_latches:
         raise ActRefused(f"A {halt_named(halt)} is cleared by risk. Ask someone of the group risk.")
+    if is_firm_kill(halt) and settings.KILL_FILE.exists():
+        raise ActRefused(f"The file {settings.KILL_FILE} stands, and while it does nothing trades. Remove it, then clear this.")
     if not reason.strip():
         raise ActRefused("Say why it is safe to clear: the reason goes into the audit.")
     if phrase.strip().lower() != clear_phrase(halt).lower():
@@ -137,8 +162,7 @@ def _latch_may_clear(halt: Halt, *, by: str, reason: str, phrase: str, at: datet
 
 
 def _second_person(halt: Halt, *, by: str, at: datetime) -> None:
-    is_firm_kill = halt.cause == HaltCause.KILL and halt.scope == ScopeKind.FIRM
-    if not is_firm_kill or by != halt.by or at >= halt.at + SOLO_CLEAR_AFTER:
+    if not is_firm_kill(halt) or by != halt.by or at >= halt.at + SOLO_CLEAR_AFTER:
         return
     if any(account.environment == Account.Environment.LIVE for account in accounts_in(halt_scope(halt))):
         left = _age(halt.at + SOLO_CLEAR_AFTER - at, up=True)

@@ -76,7 +76,7 @@ class _NoVitals(Vitals):
 
 class _Supervisor(Supervisor):
     def __init__(self, parts: Parts) -> None:
-        super().__init__(parts, var_dir=_NOWHERE)
+        super().__init__(parts, kill_file=_NOWHERE / "KILL", killed=lambda made: None)
         self._vitals = _NoVitals()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -43,6 +44,28 @@ def clear(halt: Halt, **changes: Any) -> Act:
         "may_clear_latches": True,
     }
     return services.halt_clear(halt=halt, **told | changes)
+
+
+def test_it_takes_the_kill_file_for_one_kill_and_one_more_when_that_is_cleared(bot: Bot) -> None:
+    first = services.kill_by_file(7)
+    assert (services.kill_by_file(7).pk, Act.objects.count()) == (first.pk, 1)
+    halt = Halt.objects.get()
+    assert (halt.scope, halt.cause, halt.by) == (ScopeKind.FIRM, HaltCause.KILL, "var/KILL")
+    assert [spec.kind for spec in specs(first)] == [CommandKind.KILL]
+    clear(halt)
+    assert services.kill_by_file(7).halt_id != halt.pk, "cleared by somebody who could not see the file"
+
+
+def test_it_clears_no_kill_of_the_firm_while_the_kill_file_stands(bot: Bot, tmp_path: Path, settings: Any) -> None:
+    settings.KILL_FILE = tmp_path / "KILL"
+    settings.KILL_FILE.touch()
+    halt, other = kill(), halted(BOT)
+    with pytest.raises(services.ActRefused, match=f"The file {settings.KILL_FILE} stands"):
+        clear(halt)
+    clear(other, idempotency_key="other")
+    settings.KILL_FILE.unlink()
+    clear(halt)
+    assert not Halt.objects.filter(cleared_at=None).exclude(cause=HaltCause.PAUSE).exists()
 
 
 def specs(act: Act) -> list[CommandSpec]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +212,10 @@ def test_it_says_what_to_do_without_a_database(name: str, instead: str, bot: Bot
     monkeypatch.setattr(services, name, gone)
     with pytest.raises(CommandError, match=f"The database cannot be used: unable to open database file. {instead}".strip()):
         run(name, "--firm")
+
+
+def test_it_says_that_the_kill_file_stands(bot: Bot, tmp_path: Path, settings: Any) -> None:
+    settings.KILL_FILE = tmp_path / "KILL"
+    assert str(settings.KILL_FILE) not in run("status")
+    settings.KILL_FILE.touch()
+    assert f"The file {settings.KILL_FILE} stands: nothing trades." in run("status")

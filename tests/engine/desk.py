@@ -28,6 +28,7 @@ from execution.engine.runner import Parts, Runner
 from execution.engine.supervisor import Supervisor
 from execution.engine.writer import JournalWriter
 from execution.models import Account, Bot, BotInstrument
+from execution.services import kill_by_file
 from execution.store.settings import settings_version_ensure
 from risk.core.settings import ACCOUNT_PRESET, PRESETS
 from risk.core.units import AssetClass, Instrument
@@ -175,7 +176,7 @@ class Engine:
             open_broker=_open_broker,
             open_feed=_open_feed,
         )
-        self.supervisor = Supervisor(self.parts, var_dir=var_dir)
+        self.supervisor = Supervisor(self.parts, kill_file=var_dir / "KILL", killed=kill_by_file)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -267,6 +268,7 @@ class Place:
 def place_make(account: Account, monkeypatch: pytest.MonkeyPatch, settings: Any, var_dir: Path) -> Place:
     """The paper account with one scripted bot, wired to a scripted market."""
     settings.TIMING = TIMING
+    settings.KILL_FILE = var_dir / "KILL"
     preset = msgspec.structs.replace(PRESETS[AssetClass.CRYPTO_PERP], order_equity_pct_max=D(100), order_rate_max=D(1000))
     fields = {name: getattr(preset, name) for name in preset.__struct_fields__}
     profile = RiskProfile.objects.create(code="wide", name="Wide", **fields)

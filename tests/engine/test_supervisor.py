@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from execution.brains import brains
+from execution import services
 from execution.brokers.simulated import SimulatedBroker
 from execution.core.controls import BotStatus
 from execution.core.desk import Desk
@@ -92,19 +92,55 @@ async def test_it_cancels_entries_when_the_journal_stays_away(place: Place, monk
         await until_rows(place, lambda: Order.objects.get().ord_status == "CANCELED")
 
 
-async def test_it_obeys_the_kill_file_without_a_database_of_commands(place: Place) -> None:
+async def test_it_obeys_the_kill_file_before_its_kill_can_be_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And keeps to it when the file goes first, until it is."""
+    may_write, write = [False], services.kill_by_file
+
+    def killed(made: int) -> None:
+        if not may_write[0]:
+            raise DatabaseError("database is locked")
+        write(made)
+
     async with place.engine() as engine:
+        monkeypatch.setattr(engine.supervisor, "_killed", killed)
         await rest(place, engine)
         (place.var_dir / "KILL").touch()
         await until_rows(place, lambda: PaperOrder.objects.get().ord_status == "CANCELED")
-        decided = len(Scripted.views)
-        Scripted.script.append(buy())
-        place.market.quote(61000)
-        await until(lambda: len(Scripted.views) > decided)
-        await until(lambda: engine.runner._loop.unwritten == 0)
-        assert await place.rows(PaperOrder.objects.count) == 1
         (place.var_dir / "KILL").unlink()
+        await decide(place, engine)
+        assert await place.rows(PaperOrder.objects.count) == 1
+        assert not await place.rows(Halt.objects.exists)
+        may_write[0] = True
         await until(lambda: not engine.runner._floor.is_closed)
+        assert [halt.cause for halt in engine.runner.desk.state.halts.values()] == [HaltCause.KILL]
+
+
+async def test_it_makes_a_kill_of_the_kill_file_that_outlives_it(place: Place) -> None:
+    file = place.var_dir / "KILL"
+    async with place.engine("one") as engine:
+        await rest(place, engine)
+        file.touch()
+        await until_rows(place, lambda: Command.objects.filter(status=CommandStatus.DONE).exists())
+        await engine.drain()
+    async with place.engine("two") as engine:
+        await engine.active()
+        assert engine.runner._floor.is_closed
+        file.unlink()
+        await until(lambda: not engine.runner._floor.is_closed)
+        await decide(place, engine)
+        assert await place.rows(PaperOrder.objects.count) == 1
+    halt, act = await place.rows(lambda: (Halt.objects.get(), Act.objects.get()))
+    assert (halt.scope, halt.mode, halt.cause, halt.by) == (ScopeKind.FIRM, HaltMode.HALTED, HaltCause.KILL, "var/KILL")
+    assert (act.kind, act.halt_id) == (CommandKind.KILL, halt.pk)
+
+
+async def decide(place: Place, engine: Engine) -> None:
+    """Let the brain want to buy, and the engine write what came of it."""
+    decided = len(Scripted.views)
+    Scripted.script.append(buy())
+    place.market.quote(61000)
+    await until(lambda: len(Scripted.views) > decided)
+    await until(lambda: engine.runner._loop.unwritten == 0)
 
 
 async def test_it_puts_an_event_aside_that_raises_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,14 +279,12 @@ async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Pla
     def cannot_open(*_: Any, **__: Any) -> None:
         raise ValueError("no such venue")
 
-    monkeypatch.setattr("execution.engine.runner.open_broker", cannot_open)
+    monkeypatch.setattr(supervisors, "HEARTBEAT_S", 0.01)
     async with place.engine():
-        await until_rows(place, Halt.objects.exists)
+        with pytest.MonkeyPatch.context() as venue:
+            venue.setattr("execution.engine.runner.open_broker", cannot_open)
+            await until_rows(place, Halt.objects.exists)
         assert "no such venue" in (await place.rows(Alarm.objects.get)).cause
-        monkeypatch.undo()
-        monkeypatch.setattr(supervisors, "HEARTBEAT_S", 0.01)
-        monkeypatch.setattr("execution.engine.runner.open_feed", lambda *_, **__: place.market)
-        monkeypatch.setitem(brains(), BOT, Scripted)
         place.market.quote(61000)
         await until_rows(place, lambda: Alarm.objects.get().returned_at is not None)
     halt = await place.rows(Halt.objects.get)

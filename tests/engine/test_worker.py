@@ -18,6 +18,7 @@ from execution.engine.clock import Clock
 from execution.engine.guard import EXIT_STUCK, BrainGuard
 from execution.engine.worker import EngineWorker
 from execution.models import Bot, BotLog, Engine
+from execution.services import kill_by_file
 from risk.core.units import ScopeKind
 from risk.models import Halt
 from tests.engine.desk import BOT, Place
@@ -58,7 +59,7 @@ async def test_it_hears_hints_and_stops_politely_at_a_signal(place: Place, setti
     settings.VAR_DIR = place.var_dir
     monkeypatch.setattr(workers, "REJOIN_S", 0.02)
     layer = Weather()
-    worker = EngineWorker(["execution"], layer)
+    worker = EngineWorker(["execution"], layer, killed=kill_by_file)
     task = asyncio.create_task(worker.arun())
     await until(lambda: "engines" in layer.groups and f"account.{place.account.pk}" in layer.groups)
     supervisor = worker._supervisor
@@ -79,7 +80,7 @@ async def test_it_works_without_a_layer_and_hears_again_when_it_is_back(
     monkeypatch.setattr(workers, "LAYER_RETRY_S", 0.02)
     layer = Weather()
     layer.is_away = True
-    worker = EngineWorker(["execution"], layer)
+    worker = EngineWorker(["execution"], layer, killed=kill_by_file)
     task = asyncio.create_task(worker.arun())
     await until(lambda: worker._supervisor is not None and bool(worker._supervisor.accounts))
     layer.is_away = False

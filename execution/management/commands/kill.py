@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +18,7 @@ from risk.core.units import Scope
 class Command(ActCommand):
     help = "Kill: block everything in scope and cancel its entries; stops stay. Exit code 0 only when verified at the venue."
 
-    without_database = f"To kill without it: touch {Path(settings.VAR_DIR) / 'KILL'}"
+    without_database = f"To kill without it: touch {settings.KILL_FILE}"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import CommandError
 
 from execution.engine.worker import EngineWorker
+from execution.services import kill_by_file
 from execution.store.schema import migrations_require
 
 ROLE = "execution"
@@ -30,6 +31,6 @@ class Command(runworker.Command):  # type: ignore[misc]
         if layer is None:
             raise CommandError(f"There is no channel layer called “{options['layer']}”.")
         try:
-            EngineWorker(options["channels"], layer).run()
+            EngineWorker(options["channels"], layer, killed=kill_by_file).run()
         except KeyboardInterrupt:
             sys.exit(0)

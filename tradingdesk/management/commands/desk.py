@@ -201,5 +201,7 @@ def _greeting(url: str) -> str:
         words.append(f"Sign in, once, within ten minutes:\n  {url}{entry_link_create(owner)}")
     if logins := _logins():
         words.append(f"or with a demo login (shown again by manage.py desk --logins):\n{logins}")
+    if settings.KILL_FILE.exists():
+        words.append(f"The file {settings.KILL_FILE} stands: nothing trades. Remove it, then clear the kill.")
     words.append(f"Ctrl-C stops everything. The log is {settings.VAR_DIR / 'desk.log'}")
     return "\n" + "\n\n".join(words) + "\n"
