@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -119,13 +120,6 @@ class ExitState(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: datetime
 
 
-class Wanted(msgspec.Struct, frozen=True, gc=False):
-    """What should rest at the venue now."""
-
-    stop_qty: Decimal
-    target_qty: Decimal
-
-
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """What a bracket's state follows from."""
 
@@ -143,11 +137,16 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     is_covered: bool
     #: the targets do
     is_targeted: bool
+    #: the alarm of a missing stop stands
+    is_naked: bool
+    is_target_given_up: bool
+    #: the target was refused, and is tried again
+    is_target_refused: bool
 
 
-def wanted(bracket: BracketState, qty: Decimal) -> Wanted:
-    """What protection the bracket should have for `qty` of what it opened."""
-    return Wanted(qty if has_stop(bracket) else ZERO, qty if has_target(bracket) else ZERO)
+def wanted(bracket: BracketState, qty: Decimal) -> tuple[Decimal, Decimal]:
+    """What should rest for `qty` of what the bracket opened: of its stop, and of its target."""
+    return qty if has_stop(bracket) else ZERO, qty if has_target(bracket) else ZERO
 
 
 def has_stop(bracket: BracketState) -> bool:
@@ -163,27 +162,28 @@ class Row(NamedTuple):
 
     status: BracketStatus
     when: str
-    holds: Callable[[BracketState, Facts], bool]
+    holds: Callable[[Facts], bool]
 
 
 STATUSES: Final[tuple[Row, ...]] = (
-    Row(BracketStatus.ORPHANED, "nothing is open, and the venue will not cancel a leg", lambda _, f: not f.is_open and f.is_stuck),
-    Row(BracketStatus.CLOSING, "nothing is open, and legs are being canceled", lambda _, f: not f.is_open and f.has_legs),
-    Row(BracketStatus.PENDING, "nothing filled yet, and the entry may still fill", lambda _, f: not f.is_open and f.entry_works),
-    Row(BracketStatus.CLOSED, "nothing is open, and nothing works", lambda _, f: not f.is_open),
-    Row(BracketStatus.NAKED, "no stop in time; stands until covered or closed", lambda b, _: b.is_naked),
-    Row(BracketStatus.CLOSING, "an exit is on its way", lambda _, f: f.exit_works),
-    Row(BracketStatus.ARMING, "the stop does not yet cover what is open", lambda _, f: not f.is_covered),
-    Row(BracketStatus.UNBALANCED, "the target was given up: stop only", lambda b, _: b.is_target_given_up),
-    Row(BracketStatus.ARMED, "stop and target rest as wanted", lambda _, f: f.is_targeted),
-    Row(BracketStatus.UNBALANCED, "the target was refused and is tried again", lambda b, _: bool(b.target_tries)),
-    Row(BracketStatus.ARMING, "the target is on its way", lambda _, f: True),
+    Row(BracketStatus.ORPHANED, "nothing is open, and the venue will not cancel a leg", lambda f: not f.is_open and f.is_stuck),
+    Row(BracketStatus.CLOSING, "nothing is open, and legs are being canceled", lambda f: not f.is_open and f.has_legs),
+    Row(BracketStatus.PENDING, "nothing filled yet, and the entry may still fill", lambda f: not f.is_open and f.entry_works),
+    Row(BracketStatus.CLOSED, "nothing is open, and nothing works", lambda f: not f.is_open),
+    Row(BracketStatus.NAKED, "no stop in time; stands until covered or closed", lambda f: f.is_naked),
+    Row(BracketStatus.CLOSING, "an exit is on its way", lambda f: f.exit_works),
+    Row(BracketStatus.ARMING, "the stop does not yet cover what is open", lambda f: not f.is_covered),
+    Row(BracketStatus.UNBALANCED, "the target was given up: stop only", lambda f: f.is_target_given_up),
+    Row(BracketStatus.ARMED, "stop and target rest as wanted", lambda f: f.is_targeted),
+    Row(BracketStatus.UNBALANCED, "the target was refused and is tried again", lambda f: f.is_target_refused),
+    Row(BracketStatus.ARMING, "the target is on its way", lambda f: True),
 )
 
 
-def status_of(bracket: BracketState, facts: Facts) -> BracketStatus:
+@cache
+def status_of(facts: Facts) -> BracketStatus:
     """The bracket's state: the first row of STATUSES that holds."""
     for row in STATUSES:
-        if row.holds(bracket, facts):
+        if row.holds(facts):
             return row.status
     raise AssertionError("the last row holds always")

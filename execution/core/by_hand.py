@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from execution.core import closing
-from execution.core.brackets import BracketState, has_stop, has_target, holds
+from execution.core.brackets import BracketState, has_stop, has_target
 from execution.core.controls import CommandRefused
 from execution.core.messages import CommandSpec, Leg
 from execution.core.naked import covered_again
@@ -194,7 +194,7 @@ def _set(turn: Turn, bracket: BracketState, leg: Leg, price: Decimal) -> None:
 
 
 def _how(turn: Turn, bracket: BracketState, leg: Leg) -> str:
-    rest = holds(turn.index.capabilities)
+    rest = turn.index.holds
     if not (rest.stop if leg is Leg.STOP else rest.target):
         return ", watched here"
     if turn.has(Capability.REPLACE):
@@ -265,7 +265,7 @@ def arm(turn: Turn, spec: CommandSpec) -> str:
             _set(turn, bracket, leg, price)
     what = " and ".join(f"the {leg.value} {exact(price)}" for leg, price in prices.items())
     qty = sum((bracket.open_qty for bracket in brackets), ZERO)
-    watched = [leg.value for leg in prices if not getattr(holds(turn.index.capabilities), leg.value)]
+    watched = [leg.value for leg in prices if not getattr(turn.index.holds, leg.value)]
     here = f" The venue cannot hold the {' and the '.join(watched)}: watched here." if watched else ""
     return f"Arming {number(qty)} {symbol} with {what}.{here}"
 

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from execution.core.brackets import STOP, TARGET, BracketState, ExitState, has_stop, holds
+from execution.core.brackets import STOP, TARGET, BracketState, ExitState, has_stop
 from execution.core.conditions import not_sendable
 from execution.core.messages import Leg
 from execution.core.orders import EXITS, LEGS, PENDING_CANCEL, STOP_LOSS, OrderState, Purpose
@@ -231,7 +231,7 @@ def protectable(turn: Turn, bracket: BracketState) -> Decimal:
     oldest first, and what it does not take stays protected meanwhile.
     """
     symbol = bracket.symbol
-    if turn.has(Capability.REDUCE_ONLY) or not turn.is_closing(symbol):
+    if turn.index.reduces_only or not turn.is_closing(symbol):
         return bracket.open_qty
     taken: dict[str, Decimal] = {}
     for bracket_id, qty in _taken(turn, symbol):
@@ -324,7 +324,7 @@ def wait_due(turn: Turn, symbol: str) -> None:
 def _is_awaited(turn: Turn, symbol: str) -> bool:
     """Whether a stop waits for the room that exits take."""
     brackets = [bracket for bracket in turn.index.brackets_of(symbol) if has_stop(bracket)]
-    return holds(turn.index.capabilities).stop and any(protectable(turn, b) < b.open_qty for b in brackets)
+    return turn.index.holds.stop and any(protectable(turn, b) < b.open_qty for b in brackets)
 
 
 def _wake(turn: Turn, symbol: str) -> None:

@@ -16,7 +16,7 @@ from decimal import Decimal
 import msgspec
 
 from execution.core import closing, symbols, throttles
-from execution.core.brackets import BracketState, holds
+from execution.core.brackets import BracketState
 from execution.core.conditions import not_ready
 from execution.core.messages import Decided, Decision, Effect, Publish, SignalKind, SignalRecord
 from execution.core.orders import OrderState, Purpose
@@ -194,7 +194,7 @@ def _open_bracket(turn: Turn, event: Decided, order: OrderState, stop_loss: Deci
         time_limit_s=decision.time_limit_s,
     )
     policy = turn.index.effective(order.bot, order.symbol).values.unsupported_protection
-    if policy is UnsupportedProtection.ALLOW_UNPROTECTED and not holds(turn.index.capabilities).stop:
+    if policy is UnsupportedProtection.ALLOW_UNPROTECTED and not turn.index.holds.stop:
         bracket.is_stop_waived = True
         bracket.waived_why = "The venue cannot hold it, and unsupported_protection is allow_unprotected."
     order.bracket_id = bracket.bracket_id

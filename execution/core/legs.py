@@ -87,10 +87,12 @@ class Survey:
         if order.pending is PENDING_CANCEL:
             return
         self.standing.append(order)
-        self.requested_qty += order.leaves_qty_asked
-        if order.is_resting:
-            self.covered_qty += min(order.leaves_qty, order.leaves_qty_asked)
-        if is_waiting or order.replacing is not None or not order.is_resting:
+        is_resting, leaves_qty = order.is_resting, order.leaves_qty
+        asked_qty = leaves_qty if order.replacing is None else order.leaves_qty_asked
+        self.requested_qty += asked_qty
+        if is_resting:
+            self.covered_qty += leaves_qty if order.replacing is None else min(leaves_qty, asked_qty)
+        if is_waiting or order.replacing is not None or not is_resting:
             self.in_flight = True
 
 
@@ -123,8 +125,8 @@ def _is_unsure(leg: OrderState) -> bool:
 
 def rests_at(leg: OrderState, terms: Terms) -> bool:
     """Whether the leg is where it should be, or on its way there."""
-    now = (leg.price, leg.stop_px) if leg.replacing is None else (leg.replacing.price, leg.replacing.stop_px)
-    return now == (terms.price, terms.stop_px) and leg.ord_type is terms.ord_type
+    now = leg.replacing or leg
+    return now.price == terms.price and now.stop_px == terms.stop_px and leg.ord_type is terms.ord_type
 
 
 def _move(survey: Survey, elsewhere: list[OrderState], wanted_qty: Decimal, way: Way) -> Plan:

@@ -61,6 +61,7 @@ _PENDING_NEW: Final = OrdStatus.PENDING_NEW
 _NEW: Final = OrdStatus.NEW
 _PARTIALLY_FILLED: Final = OrdStatus.PARTIALLY_FILLED
 _UNKNOWN: Final = OrdStatus.UNKNOWN
+_SUSPENDED: Final = OrdStatus.SUSPENDED
 #: what the venue holds and what covers FILLED by FIX precedence
 _FOR_THE_DAY: Final = (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED)
 
@@ -217,10 +218,9 @@ class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
         One whose replace was not answered rests all the same, with `leaves_qty` or with `leaves_qty_asked`. One that is done for the
         day does, because nothing trades before it works again; a suspended one does not.
         """
-        if self.hold is OrdStatus.SUSPENDED:
+        if not self.is_accepted or self.done is not None or self.pending is PENDING_CANCEL or self.hold is _SUSPENDED:
             return False
-        is_there = self.is_accepted and (not self.is_unknown or self.replacing is not None)
-        return self.done is None and is_there and self.pending is not PENDING_CANCEL
+        return not self.is_unknown or self.replacing is not None
 
     @property
     def is_protective(self) -> bool:

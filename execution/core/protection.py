@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from execution.core import naked, watching
-from execution.core.brackets import STOP, TARGET, BracketState, BracketStatus, Facts, has_stop, holds, status_of, wanted
+from execution.core.brackets import STOP, TARGET, BracketState, BracketStatus, Facts, has_stop, status_of, wanted
 from execution.core.closing import DESK, close_bracket, is_timed_out, protectable, retry_timer, room
 from execution.core.conditions import not_sendable
-from execution.core.legs import NOTHING, Plan, Survey, Terms, Want, Way, plan, rests_at
+from execution.core.legs import NOTHING, Plan, Survey, Terms, Want, plan, rests_at
 from execution.core.messages import Leg
 from execution.core.naked import limit_timer, retries
 from execution.core.orders import OrderState, Purpose
@@ -24,11 +24,13 @@ from execution.core.sending import book_of, cancel, cancel_timer, has_replaces_l
 from execution.core.trailing import followed
 from execution.core.turn import Turn
 from risk.core.units import ZERO, OrdType, TimeInForce
-from risk.core.verdict import Capability, Denied, OrderClass, Proposal
+from risk.core.verdict import Denied, OrderClass, Proposal
 
 GROW_MS: Final = 200
 _CLOSED: Final = BracketStatus.CLOSED
 _NAKED: Final = BracketStatus.NAKED
+_ORPHANED: Final = BracketStatus.ORPHANED
+_LIMIT, _STOP, _STOP_LIMIT = OrdType.LIMIT, OrdType.STOP, OrdType.STOP_LIMIT
 
 
 def protect(turn: Turn) -> None:
@@ -41,10 +43,9 @@ def protect(turn: Turn) -> None:
 
 
 def _protect(turn: Turn, bracket: BracketState) -> None:
-    orders = turn.state.orders
-    rest = holds(turn.index.capabilities)
-    open_qty = turn.lots(bracket.symbol, bracket.open_qty)
-    want = wanted(bracket, turn.lots(bracket.symbol, protectable(turn, bracket)))
+    orders, index, symbol = turn.state.orders, turn.index, bracket.symbol
+    open_qty = turn.lots(symbol, bracket.open_qty)
+    stop_qty, target_qty = wanted(bracket, open_qty if index.reduces_only else turn.lots(symbol, protectable(turn, bracket)))
     watching.emulate(turn, bracket)
     if open_qty:
         _open(turn, bracket)
@@ -54,39 +55,41 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
 
     stops = Survey(orders, bracket.stop_ids, is_waiting=is_waiting)
     targets = Survey(orders, bracket.target_ids, is_waiting=is_waiting)
-    _arm(turn, bracket, STOP, stops, want.stop_qty if rest.stop else ZERO)
-    _arm(turn, bracket, TARGET, targets, want.target_qty if rest.target else ZERO)
-    watching.watch(turn, bracket)
+    _arm(turn, bracket, STOP, stops, stop_qty if index.holds.stop else ZERO)
+    _arm(turn, bracket, TARGET, targets, target_qty if index.holds.target else ZERO)
+    watching.watch(turn, bracket, is_open=bool(open_qty))
     if bracket.is_stop_emulated:
-        is_covered = not (open_qty and watching.is_blind(turn, bracket.symbol))
+        is_covered = not (open_qty and watching.is_blind(turn, symbol))
     else:
         # what an exit is about to take needs no stop; but a naked position is only helped by one for all of it
         full_qty = open_qty if has_stop(bracket) else ZERO
-        is_covered = stops.covered_qty >= (full_qty if bracket.is_naked else want.stop_qty)
+        is_covered = stops.covered_qty >= (full_qty if bracket.is_naked else stop_qty)
     if is_covered is not (bracket.naked_since is None) or bracket.is_naked:
         naked.watch_cover(turn, bracket, is_covered=is_covered)
     entry = orders.get(bracket.bracket_id)
-    is_closed_again = not open_qty and turn.lots(bracket.symbol, bracket.entry_qty - bracket.open_qty)  # no mere fee took it
-    if entry is not None and entry.done is None and is_closed_again:
-        cancel(turn, entry, by=DESK)  # the rest of it is not wanted any more
+    if entry is not None and entry.done is None and not open_qty and turn.lots(symbol, bracket.entry_qty - bracket.open_qty):
+        cancel(turn, entry, by=DESK)  # no mere fee took it: it is closed again, and the rest of it is not wanted any more
     facts = Facts(
         is_open=bool(open_qty),
         entry_works=entry is not None and entry.done is None,
-        exit_works=turn.is_closing(bracket.symbol),
+        exit_works=turn.is_closing(symbol),
         has_legs=bool(stops.legs or targets.legs),
         is_stuck=stops.is_stuck or targets.is_stuck,
         is_covered=is_covered,
-        is_targeted=bracket.is_target_emulated or targets.covered_qty >= want.target_qty,
+        is_targeted=bracket.is_target_emulated or targets.covered_qty >= target_qty,
+        is_naked=bracket.is_naked,
+        is_target_given_up=bracket.is_target_given_up,
+        is_target_refused=bool(bracket.target_tries),
     )
-    _conclude(turn, bracket, status_of(bracket, facts))
+    _conclude(turn, bracket, status_of(facts))
 
 
 def _open(turn: Turn, bracket: BracketState) -> None:
     """What begins with the first fill: a waived stop is said, a trail without activation follows the price, the time limit counts."""
     if bracket.is_stop_waived:
         naked.unprotected(turn, bracket)
-    entry = turn.state.orders.get(bracket.bracket_id)
     if bracket.trail is not None and bracket.trail.extreme is None and bracket.trail.activation_px is None:
+        entry = turn.state.orders.get(bracket.bracket_id)
         price = entry.avg_px if entry is not None else None
         if price is not None:
             bracket.trail = followed(bracket.trail, price)
@@ -125,7 +128,7 @@ def _arm(turn: Turn, bracket: BracketState, leg: Leg, survey: Survey, wanted_qty
 
 def _step(turn: Turn, bracket: BracketState, leg: Leg, survey: Survey, want: Want) -> Plan:
     """The next step, another one where the venue will not change a leg in place any more."""
-    way = Way(can_replace=turn.has(Capability.REPLACE), may_overlap=turn.has(Capability.REDUCE_ONLY))
+    way = turn.index.way
     step = plan(survey, want, way)
     order = step.change
     if order is None or want.terms is None or _may_change(turn, bracket, order):
@@ -168,15 +171,15 @@ def _terms(turn: Turn, bracket: BracketState, leg: Leg) -> Terms:
     price = bracket.stop_px if leg is STOP else bracket.target_px
     assert price is not None, "wanted() asks for no leg without a price"
     if leg is TARGET:
-        return Terms(OrdType.LIMIT, instrument.limit_price(price, side) if instrument is not None else price, None)
+        return Terms(_LIMIT, instrument.limit_price(price, side) if instrument is not None else price, None)
     stop_px = instrument.stop_price(price, side) if instrument is not None else price
     limit = watching.stop_limit(turn, bracket)
-    return Terms(OrdType.STOP if limit is None else OrdType.STOP_LIMIT, limit, stop_px)
+    return Terms(_STOP if limit is None else _STOP_LIMIT, limit, stop_px)
 
 
 def _change_leg(turn: Turn, order: OrderState, leaves_qty: Decimal, terms: Terms) -> None:
     """Change a leg in place so that this much is left of it; it grows no more than there is room for."""
-    if not turn.has(Capability.REDUCE_ONLY):
+    if not turn.index.reduces_only:
         leaves_qty = min(leaves_qty, order.leaves_qty + max(room(turn, order.symbol), ZERO))
     replace(turn, order, qty=order.cum_qty + leaves_qty, price=terms.price, stop_px=terms.stop_px, by=DESK)
 
@@ -185,7 +188,7 @@ def _send_leg(turn: Turn, bracket: BracketState, leg: Leg, qty: Decimal, terms: 
     """Send a leg. None when there is nowhere to send (the link's return asks again), or no room for it yet: what stands in its way is
     on its way out, and its end asks again.
     """
-    if not turn.has(Capability.REDUCE_ONLY):
+    if not turn.index.reduces_only:
         qty = min(qty, room(turn, bracket.symbol))
     if qty <= 0:
         return None
@@ -200,7 +203,7 @@ def _send_leg(turn: Turn, bracket: BracketState, leg: Leg, qty: Decimal, terms: 
         order_qty=qty,
         price=terms.price,
         stop_px=terms.stop_px,
-        reduce_only=turn.has(Capability.REDUCE_ONLY),
+        reduce_only=turn.index.reduces_only,
     )
     book = book_of(turn, bot=bracket.bot, symbol=bracket.symbol, not_ready=not_sendable(turn))
     purpose = Purpose.STOP_LOSS if leg is STOP else Purpose.TAKE_PROFIT
@@ -224,7 +227,7 @@ def _conclude(turn: Turn, bracket: BracketState, status: BracketStatus) -> None:
     turn.index.bracket_changed(bracket)
     if status is _CLOSED:
         naked.forget(turn, bracket)
-    elif status is BracketStatus.ORPHANED:
+    elif status is _ORPHANED:
         naked.orphaned(turn, bracket)
 
 
@@ -232,7 +235,8 @@ def _text(bracket: BracketState) -> str:
     """What is not as people take it for granted; empty as a rule."""
     if not bracket.open_qty:
         return ""
-    return ", ".join(part for part in (_stop_text(bracket), _target_text(bracket)) if part)
+    stop, target = _stop_text(bracket), _target_text(bracket)
+    return f"{stop}, {target}" if stop and target else stop or target
 
 
 def _stop_text(bracket: BracketState) -> str:

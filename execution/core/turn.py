@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
-from execution.core.brackets import BracketState, BracketStatus
+from execution.core.brackets import BracketState, BracketStatus, Holds, holds
 from execution.core.controls import AlarmState, BotState, BotStatus, SymbolState
+from execution.core.legs import Way
 from execution.core.messages import ClearAlarm, DeskSettings, Effect, Publish, RaiseAlarm, Timing, Unwatch, WakeAt, Watch
 from execution.core.orders import ENTRY, EXITS, LEGS, OrderState
 from execution.core.positions import PositionState
@@ -31,6 +32,7 @@ from risk.core.verdict import Capability
 ENCODER: Final = msgspec.msgpack.Encoder()
 _NO_SETTINGS: Final = Effective(RiskSettings(), dict.fromkeys(RiskSettings.__struct_fields__, "unset"))
 _DEFAULT_TIMING: Final = Timing()
+_CLOSED: Final = BracketStatus.CLOSED
 
 
 class Index:
@@ -47,6 +49,10 @@ class Index:
         self._stale: set[str] = set()
         self._effective: dict[tuple[str, str], Effective] = {}
         self.capabilities: frozenset[Capability] = frozenset()
+        #: what the capabilities come to, for all that closes and protects
+        self.reduces_only = False
+        self.holds: Holds = holds(())
+        self.way = Way(can_replace=False, may_overlap=False)
         self.symbols: dict[str, frozenset[str]] = {}
         #: id of a replace → cl_ord_id of the order it changes
         self.replaces: dict[str, str] = {}
@@ -61,7 +67,7 @@ class Index:
                 if order.purpose in EXITS:
                     self.exits.setdefault(order.symbol, {})[order.cl_ord_id] = order
         for bracket in state.brackets.values():
-            if bracket.status is not BracketStatus.CLOSED:
+            if bracket.status is not _CLOSED:
                 self.brackets.setdefault(bracket.symbol, {})[bracket.bracket_id] = bracket
         self._stale.update(self.orders, state.positions)
         self.settings_changed()
@@ -70,6 +76,9 @@ class Index:
         self._effective.clear()
         settings = self._state.settings
         self.capabilities = frozenset(settings.capabilities) if settings else frozenset()
+        self.reduces_only = Capability.REDUCE_ONLY in self.capabilities
+        self.holds = holds(self.capabilities)
+        self.way = Way(can_replace=Capability.REPLACE in self.capabilities, may_overlap=self.reduces_only)
         self.symbols = {bot.code: frozenset(bot.symbols) for bot in settings.bots.values()} if settings else {}
         bots = settings.bots.values() if settings else ()
         self._owners = {symbol: bot.code for bot in bots if bot.is_enabled for symbol in bot.symbols}
@@ -102,7 +111,7 @@ class Index:
 
     def bracket_changed(self, bracket: BracketState) -> None:
         found = self.brackets.setdefault(bracket.symbol, {})
-        if bracket.status is BracketStatus.CLOSED:
+        if bracket.status is _CLOSED:
             found.pop(bracket.bracket_id, None)
         else:
             found[bracket.bracket_id] = bracket

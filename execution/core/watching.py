@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from execution.core import conditions
-from execution.core.brackets import STOP, TARGET, BracketState, has_stop, has_target, holds
+from execution.core.brackets import STOP, TARGET, BracketState, has_stop, has_target
 from execution.core.closing import LEG_RETRY_MS, Asked, ask, exit_proposal, retry_timer
 from execution.core.messages import PriceAged, Touched, Trailed, Watch
 from execution.core.naked import call_naked
@@ -29,9 +29,12 @@ _TRAIL: Final = "trail"
 _NAMES: Final = (STOP.value, TARGET.value, _TRAIL)
 
 
-def watch(turn: Turn, bracket: BracketState) -> None:
+def watch(turn: Turn, bracket: BracketState, *, is_open: bool) -> None:
     """Set and drop the watches of a bracket, so that they are what it needs now."""
-    wanted = _wanted(turn, bracket) if turn.lots(bracket.symbol, bracket.open_qty) and not conditions.not_sendable(turn) else {}
+    is_watched = is_open and (bracket.is_stop_emulated or bracket.is_target_emulated or bracket.trail is not None)
+    wanted = _wanted(turn, bracket) if is_watched and not conditions.not_sendable(turn) else {}
+    if not (wanted or turn.state.watches):
+        return
     for name in _NAMES:
         watch_id = f"{name}:{bracket.bracket_id}"
         found, due = turn.state.watches.get(watch_id), wanted.get(name)
@@ -147,7 +150,7 @@ def trailed(turn: Turn, event: Trailed) -> None:
     bracket.trail = msgspec.structs.replace(bracket.trail, extreme=event.extreme)
     level = bracket.trail.level(event.extreme)
     turn.state.watches[event.watch_id] = msgspec.structs.replace(found, price=level, trail=bracket.trail)
-    if turn.has(Capability.REPLACE) and holds(turn.index.capabilities).stop:
+    if turn.has(Capability.REPLACE) and turn.index.holds.stop:
         instrument = turn.instrument(bracket.symbol)
         level = instrument.stop_price(level, side.opposite) if instrument is not None else level
         if bracket.stop_px is None or (level - bracket.stop_px) * side.sign > 0:
@@ -180,8 +183,8 @@ def is_blind(turn: Turn, symbol: str) -> bool:
 
 def emulate(turn: Turn, bracket: BracketState) -> None:
     """Say of each leg whether the venue holds it."""
-    rest = holds(turn.index.capabilities)
+    rest = turn.index.holds
     is_stop, is_target = not rest.stop and has_stop(bracket), not rest.target and has_target(bracket)
-    if (is_stop, is_target) != (bracket.is_stop_emulated, bracket.is_target_emulated):
+    if is_stop is not bracket.is_stop_emulated or is_target is not bracket.is_target_emulated:
         bracket.is_stop_emulated, bracket.is_target_emulated = is_stop, is_target
         turn.touch_bracket(bracket)

@@ -47,12 +47,16 @@ class Side(StrEnum):
 
     @property
     def opposite(self) -> Side:
-        return Side.SELL if self is Side.BUY else Side.BUY
+        return _SELL if self is _BUY else _BUY
 
     @property
     def sign(self) -> int:
         """+1 for BUY, -1 for SELL."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self is _BUY else -1
+
+
+#: In Python 3.11 `Side.BUY` is a search through the class that costs more than a dict lookup.
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 class OrdType(StrEnum):
@@ -130,17 +134,17 @@ class Quote(msgspec.Struct, frozen=True):
 
     def reference(self, side: Side) -> Decimal:
         """The price at which `side` would trade now: the ask for a buy, the bid for a sell."""
-        return self.ask if side is Side.BUY else self.bid
+        return self.ask if side is _BUY else self.bid
 
 
 def multiple_below(value: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` not above `value`; exact: 0.3 over 0.1 is three steps."""
-    return (value / step).to_integral_value(rounding=ROUND_FLOOR) * step
+    return (value / step).to_integral_value(ROUND_FLOOR) * step
 
 
 def multiple_above(value: Decimal, step: Decimal) -> Decimal:
     """The smallest multiple of `step` not below `value`."""
-    return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
+    return (value / step).to_integral_value(ROUND_CEILING) * step
 
 
 def worth(price: Decimal, *, is_inverse: bool) -> Decimal:
@@ -178,11 +182,11 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def limit_price(self, price: Decimal, side: Side) -> Decimal:
         """A limit on the tick grid, never worse than asked: a buy rounds down, a sell up."""
-        return self._on_tick(price, multiple_below if side is Side.BUY else multiple_above)
+        return self._on_tick(price, multiple_below if side is _BUY else multiple_above)
 
     def stop_price(self, price: Decimal, side: Side) -> Decimal:
         """A stop on the tick grid, never further from the market than asked: a sell stop rounds up, a buy stop down."""
-        return self._on_tick(price, multiple_above if side is Side.SELL else multiple_below)
+        return self._on_tick(price, multiple_above if side is _SELL else multiple_below)
 
     def notional(self, qty: Decimal, price: Decimal) -> Decimal:
         """|qty| × price × contract_value, in the instrument's currency."""
