@@ -80,6 +80,8 @@ class BracketState(msgspec.Struct, kw_only=True):
     #: watched by the Desk, because the venue cannot hold it: it works only while the Desk and its prices do
     is_stop_emulated: bool = False
     is_target_emulated: bool = False
+    #: the price went through the limit of its stop-limit, and it did not fill: it covers nothing any more
+    is_through: bool = False
     #: why it has no stop, where one is waived: a sentence
     waived_why: str = ""
 

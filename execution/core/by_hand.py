@@ -179,7 +179,7 @@ def _set(turn: Turn, bracket: BracketState, leg: Leg, price: Decimal) -> None:
     """A person's price: what was refused, given up or waived before counts no more."""
     if leg is Leg.STOP:
         bracket.stop_px, bracket.trail, bracket.stop_tries = price, None, 0
-        bracket.is_stop_waived, bracket.waived_why = False, ""
+        bracket.is_stop_waived, bracket.waived_why, bracket.is_through = False, "", False
     else:
         bracket.target_px, bracket.target_tries = price, 0
         bracket.is_target_waived = bracket.is_target_given_up = False

@@ -241,6 +241,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
     "replace": ageing.replace_due,
     "reconcile": lambda turn, _: recovery.reconcile_due(turn),
     "session": symbols.session_due,
+    "through": watching.through_due,
     "ttl": decisions.ttl_due,
     "verify": kills.verify_due,
 }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from execution.core import orders
-from execution.core.brackets import STATUSES
+from execution.core.brackets import HOLDS, STATUSES
 from execution.core.messages import ExecType
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from execution.core.transitions import TRANSITIONS, Move
@@ -50,6 +50,15 @@ def bracket_table() -> str:
     """STATUSES as a table: the first row that holds is the bracket's state."""
     rows = ["| # | state | when |", "|---|---|---|"]
     return "\n".join(rows + [f"| {n} | `{row.status.value}` | {row.when} |" for n, row in enumerate(STATUSES, 1)])
+
+
+def holds_table() -> str:
+    """HOLDS as a table: where stop and target are, by what the venue can do."""
+    rows = ["| STOP_ORDERS | REDUCE_ONLY | stop | target |", "|---|---|---|---|"]
+    for has, rest in HOLDS.items():
+        words = ["yes" if one else "no" for one in has] + ["rests at the venue" if one else "watched here" for one in rest]
+        rows.append(f"| {' | '.join(words)} |")
+    return "\n".join(rows)
 
 
 def _outcomes(status: OrdStatus, exec_type: ExecType, move: Move) -> list[OrdStatus]:
@@ -143,7 +152,7 @@ def _fenced(lines: list[str]) -> str:
 
 
 #: name of the mark in README.md → what stands between its comments
-DRAWN = {"orders": order_diagram, "transitions": order_table, "brackets": bracket_table}
+DRAWN = {"orders": order_diagram, "transitions": order_table, "holds": holds_table, "brackets": bracket_table}
 
 
 def drawn_into(text: str) -> str:

@@ -198,8 +198,14 @@ def orphaned(turn: Turn, bracket: BracketState) -> None:
 def forget(turn: Turn, bracket: BracketState) -> None:
     """A closed bracket leaves no timer and no alarm behind."""
     bracket.naked_since = None
-    bracket.is_naked = False
-    for timer in (_naked_timer(bracket), retry_timer(bracket, STOP), retry_timer(bracket, TARGET), limit_timer(bracket)):
+    bracket.is_naked = bracket.is_through = False
+    for timer in (
+        f"through:{bracket.bracket_id}",
+        _naked_timer(bracket),
+        retry_timer(bracket, STOP),
+        retry_timer(bracket, TARGET),
+        limit_timer(bracket),
+    ):
         turn.sleep(timer)
     for alarm in ("naked", "target", "nostop", "orphan", "move"):
         turn.clear_alarm(f"{alarm}:{bracket.bracket_id}")

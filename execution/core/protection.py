@@ -63,7 +63,7 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
     else:
         # what an exit is about to take needs no stop; but a naked position is only helped by one for all of it
         full_qty = open_qty if has_stop(bracket) else ZERO
-        is_covered = stops.covered_qty >= (full_qty if bracket.is_naked else stop_qty)
+        is_covered = stops.covered_qty >= (full_qty if bracket.is_naked else stop_qty) and not bracket.is_through
     if is_covered is not (bracket.naked_since is None) or bracket.is_naked:
         naked.watch_cover(turn, bracket, is_covered=is_covered)
     entry = orders.get(bracket.bracket_id)

@@ -6,6 +6,7 @@ Rules of this file.
 3. A trailing stop is watched whatever the venue can do. Where a resting stop can be changed in place it is moved after the trail, so
    that it survives the Desk; elsewhere the stop that rests stays where the entry put it, behind the trail.
 4. A watched stop sees nothing while no price comes: then the position is naked.
+5. A stop-limit that rests is watched at its limit: one that the price went through may never fill, and then the position is naked.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from execution.core.brackets import STOP, TARGET, BracketState, has_stop, has_ta
 from execution.core.closing import LEG_RETRY_MS, Asked, ask, exit_proposal, retry_timer
 from execution.core.messages import PriceAged, Touched, Trailed, Watch
 from execution.core.naked import call_naked
+from execution.core.trailing import Trail
 from execution.core.turn import Turn
 from risk.core.units import ZERO, OrdType, Side
 from risk.core.verdict import Capability, OrderClass
+from risk.core.wording import exact
 
 _STALE: Final = "stale price "
 _TRAIL: Final = "trail"
-_NAMES: Final = (STOP.value, TARGET.value, _TRAIL)
+_THROUGH: Final = "through"
+_NAMES: Final = (STOP.value, TARGET.value, _TRAIL, _THROUGH)
+#: how long a stop-limit may take once the price went through its limit, where nobody set exit_wait_ms
+_THROUGH_MS: Final = 2000
 
 
 def watch(turn: Turn, bracket: BracketState, *, is_open: bool) -> None:
@@ -59,19 +65,29 @@ def _is_other(found: Watch, due: Watch) -> bool:
 
 def _wanted(turn: Turn, bracket: BracketState) -> dict[str, Watch]:
     """The watches of an open bracket, by name. While an exit works, only a stop that could take its place is watched."""
+    is_closing, timers = turn.is_closing(bracket.symbol), turn.state.timers
     found: dict[str, Watch] = {}
-    is_stop_free = not turn.is_closing(bracket.symbol) or _has_limit_exit(turn, bracket.symbol)
-    if not bracket.is_stop_waived and is_stop_free and retry_timer(bracket, STOP) not in turn.state.timers:
-        if bracket.is_stop_emulated and bracket.stop_px is not None:
-            found[STOP.value] = _watch(turn, bracket, STOP.value, bracket.stop_px, is_above=bracket.side is Side.SELL)
-        if bracket.trail is not None:
-            price = bracket.trail.trigger_px or bracket.trail.activation_px or ZERO
-            found[_TRAIL] = msgspec.structs.replace(
-                _watch(turn, bracket, _TRAIL, price, is_above=bracket.side is Side.SELL), trail=bracket.trail
-            )
-    is_target_free = not turn.is_closing(bracket.symbol) and retry_timer(bracket, TARGET) not in turn.state.timers
+    if (not is_closing or _has_limit_exit(turn, bracket.symbol)) and retry_timer(bracket, STOP) not in timers:
+        found |= _stops(turn, bracket)
+    limit = stop_limit(turn, bracket)
+    is_stop_limit = limit is not None and has_stop(bracket) and not (bracket.is_stop_emulated or bracket.is_through)
+    if limit is not None and is_stop_limit and _through_timer(bracket) not in timers:
+        found[_THROUGH] = _watch(turn, bracket, _THROUGH, limit, is_above=bracket.side is Side.SELL)
+    is_target_free = not is_closing and retry_timer(bracket, TARGET) not in timers
     if has_target(bracket) and bracket.is_target_emulated and is_target_free and bracket.target_px is not None:
         found[TARGET.value] = _watch(turn, bracket, TARGET.value, bracket.target_px, is_above=bracket.side is Side.BUY)
+    return found
+
+
+def _stops(turn: Turn, bracket: BracketState) -> dict[str, Watch]:
+    """The watches that close a bracket at a loss, or before it becomes one: its emulated stop, and its trail."""
+    found: dict[str, Watch] = {}
+    is_above = bracket.side is Side.SELL
+    if bracket.is_stop_emulated and bracket.stop_px is not None:
+        found[STOP.value] = _watch(turn, bracket, STOP.value, bracket.stop_px, is_above=is_above)
+    if bracket.trail is not None and not bracket.is_stop_waived:
+        price = bracket.trail.trigger_px or bracket.trail.activation_px or ZERO
+        found[_TRAIL] = _watch(turn, bracket, _TRAIL, price, is_above=is_above, trail=bracket.trail)
     return found
 
 
@@ -82,13 +98,14 @@ def _has_limit_exit(turn: Turn, symbol: str) -> bool:
     return all(kind is OrdType.LIMIT for kind in kinds)
 
 
-def _watch(turn: Turn, bracket: BracketState, name: str, price: Decimal, *, is_above: bool) -> Watch:
+def _watch(turn: Turn, bracket: BracketState, name: str, price: Decimal, *, is_above: bool, trail: Trail | None = None) -> Watch:
     instrument = turn.instrument(bracket.symbol)
     return Watch(
         watch_id=f"{name}:{bracket.bracket_id}",
         symbol=bracket.symbol,
         price=price,
         is_above=is_above,
+        trail=trail,
         tick=instrument.tick_size if instrument is not None else ZERO,
         stale_ms=turn.timing.emulated_stale_ms if bracket.is_stop_emulated else 0,
     )
@@ -106,8 +123,12 @@ def touched(turn: Turn, event: Touched) -> None:
     bracket = turn.state.brackets.get(bracket_id)
     if bracket is None or not bracket.open_qty:
         return
-    leg = TARGET if name == TARGET.value else STOP
     turn.dirty[bracket_id] = None
+    if name == _THROUGH:
+        wait_ms = turn.index.effective(bracket.bot, bracket.symbol).values.exit_wait_ms
+        turn.wake(_through_timer(bracket), ms=_THROUGH_MS if wait_ms is None else wait_ms)
+        return
+    leg = TARGET if name == TARGET.value else STOP
     proposal = exit_proposal(
         turn,
         symbol=bracket.symbol,
@@ -136,6 +157,27 @@ def stop_limit(turn: Turn, bracket: BracketState) -> Decimal | None:
     side, instrument = bracket.side.opposite, turn.instrument(bracket.symbol)
     price = bracket.stop_px + side.sign * bracket.stop_limit_offset
     return instrument.limit_price(price, side.opposite) if instrument is not None else price
+
+
+def through_due(turn: Turn, bracket_id: str) -> None:
+    """A stop-limit had time to fill after the price went through its limit."""
+    bracket = turn.state.brackets.get(bracket_id)
+    if (
+        bracket is None
+        or not turn.lots(bracket.symbol, bracket.open_qty)
+        or not has_stop(bracket)
+        or turn.is_closing(bracket.symbol)
+    ):
+        return
+    bracket.is_through = True
+    turn.dirty[bracket_id] = None
+    call_naked(
+        turn, bracket, f"the price went through {exact(stop_limit(turn, bracket))}, the limit of its stop-limit, which did not fill"
+    )
+
+
+def _through_timer(bracket: BracketState) -> str:
+    return f"through:{bracket.bracket_id}"
 
 
 def trailed(turn: Turn, event: Trailed) -> None:

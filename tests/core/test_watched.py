@@ -11,8 +11,10 @@ import pytest
 
 from execution.core.brackets import BracketStatus
 from execution.core.messages import (
+    CommandKind,
     Decision,
     ExecType,
+    Leg,
     LinkChanged,
     LinkKind,
     PriceAged,
@@ -307,6 +309,44 @@ def test_it_rests_a_stop_limit_with_its_limit_behind_the_trigger(side: Side, lim
     (stop,), _ = bench.legs()
     assert (stop.ord_type, stop.price) == (OrdType.STOP_LIMIT, D(limit))
     assert stop.stop_px == (98 if side is Side.BUY else 102)
+
+
+@pytest.mark.parametrize("policy", [NakedPolicy.CLOSE_POSITION, NakedPolicy.KEEP])
+def test_it_calls_a_position_naked_whose_stop_limit_the_price_went_through(policy: NakedPolicy) -> None:
+    bench = Bench(config(naked_policy=policy))
+    entry = opened(bench, stop_limit_offset=D("0.5"))
+    (watch,) = bench.desk.state.watches.values()
+    assert (watch.watch_id.partition(":")[0], watch.price, watch.is_above) == ("through", D("97.5"), False)
+    touch(bench, entry, "through", "97.4")
+    bench.wait(1.9)
+    assert bench.alarms() == []
+    bench.wait(0.2)
+    assert (bench.bracket(entry).status, bench.alarms()) == (B.NAKED, ["naked"])
+    assert [o.order_qty for o in exits(bench)] == ([10] if policy is NakedPolicy.CLOSE_POSITION else [])
+    assert names(bench) == []
+
+
+def test_it_is_covered_again_once_a_person_moves_the_stop_limit_that_did_not_fill() -> None:
+    bench = Bench(config(naked_policy=NakedPolicy.KEEP))
+    entry = opened(bench, stop_limit_offset=D("0.5"))
+    touch(bench, entry, "through", "97.4")
+    bench.wait(2.1)
+    bench.mark(BTC, "97")
+    bench.command(CommandKind.MOVE_LEG, target=entry.cl_ord_id, leg=Leg.STOP, price=D(96))
+    for leg in bench.working():
+        bench.ack(leg)
+    assert (bench.bracket(entry).status, bench.alarms()) == (B.ARMED, [])
+    assert names(bench) == ["through"]
+
+
+def test_it_forgets_that_the_price_went_through_when_the_stop_limit_fills() -> None:
+    bench = Bench()
+    entry = opened(bench, stop_limit_offset=D("0.5"))
+    touch(bench, entry, "through", "97.4")
+    (stop,), _ = bench.legs()
+    bench.fill(stop, px="97.5")
+    bench.wait(3)
+    assert (bench.qty(), [a for a in bench.alarms() if a == "naked"]) == (0, [])
 
 
 def test_it_sends_a_watched_stop_limit_with_its_limit() -> None:
