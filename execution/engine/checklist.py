@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from risk.core.settings import AccountLimits
+
 LEASE: Final = "lease"
 JOURNAL: Final = "journal replayed"
 VENUE: Final = "venue reachable"
@@ -39,3 +41,9 @@ class Checklist:
     @property
     def rows(self) -> list[dict[str, Any]]:
         return [{"name": name, "is_passed": is_passed, "text": text} for name, (is_passed, text) in self._lines.items()]
+
+
+def limits_missing(limits: AccountLimits) -> list[str]:
+    """The account limits of gate 14 that nobody set. Ceilings may be absent."""
+    names = (name for name in AccountLimits.__struct_fields__ if not name.endswith("_ceiling"))
+    return [name for name in names if getattr(limits, name) is None]

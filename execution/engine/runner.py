@@ -66,7 +66,6 @@ from execution.models import Account
 from execution.store import faults, market
 from execution.store.market import Glance
 from execution.store.polls import Poll, poll
-from risk.core.settings import AccountLimits
 from risk.core.units import Instrument, Scope, ScopeKind, use_decimal_context
 
 log = structlog.get_logger(__name__)
@@ -88,6 +87,8 @@ class Parts(NamedTuple):
     open_broker: Callable[..., Broker] = open_broker
     open_feed: Callable[..., Feed] = open_feed
     snapshot_every: int = SNAPSHOT_EVERY
+    #: where journals are replayed, so that no lease waits seconds for its renewal; without it `database` does that too
+    history: DatabaseThread | None = None
 
     @property
     def send_timeout_s(self) -> float:
@@ -200,7 +201,7 @@ class Runner:
     async def _start(self) -> None:
         """Recover, open the venue, and let the Desk say what to ask and do. Nothing leaves before the old owner's requests are over."""
         parts = self._parts
-        recovered = await parts.database.run(recover, self.account_id)
+        recovered = await (parts.history or parts.database).run(recover, self.account_id)
         account = await parts.database.run(Account.objects.get, pk=self.account_id)
         replayed = f"{recovered.events} events in {recovered.seconds:.2f} s"
         self.checklist.note(lines.JOURNAL, True, replayed)
@@ -461,7 +462,7 @@ class Runner:
         note(lines.RECONCILED, state.account.is_reconciled, state.account.reconciled_text or "asking the venue")
         note(lines.FEEDS, self._floor.has_prices and not self._floor.is_late, self._floor.feed_text)
         note(lines.SETTINGS, state.settings is not None, f"version {state.account.settings_version}")
-        missing = [] if state.settings is None else limits_missing(state.settings.limits)
+        missing = [] if state.settings is None else lines.limits_missing(state.settings.limits)
         note(lines.LIMITS, not missing, f"not set: {', '.join(missing)}" if missing else "all set")
         cold = self._floor.cold
         note(lines.BRAINS, not cold, "; ".join(cold) or "all")
@@ -490,9 +491,3 @@ class Runner:
             await self._parts.database.run(faults.botlog_write, bot, level=level, text=text, at=self.now())
         except AnyDatabaseError as e:
             log.warning("a line of a bot's log was not written", bot=bot, error=str(e))
-
-
-def limits_missing(limits: AccountLimits) -> list[str]:
-    """The account limits of gate 14 that nobody set. Ceilings may be absent."""
-    names = (name for name in AccountLimits.__struct_fields__ if not name.endswith("_ceiling"))
-    return [name for name in names if getattr(limits, name) is None]

@@ -429,10 +429,11 @@ class Supervisor:
             await asyncio.sleep(self._parts.timing.poll_ms / 1000)
 
     async def _obey_kill_file(self, is_killed: bool) -> None:
-        for runner in [runner for pk in self._slots if (runner := self._running(pk)) is not None]:
+        runners = [runner for pk in self._slots if (runner := self._running(pk)) is not None]
+        for runner in runners:
             runner.close_entries(_KILLED if is_killed else "")
-            if is_killed:
-                await runner.entries_cancel()
+        if is_killed:
+            await asyncio.gather(*(runner.entries_cancel() for runner in runners))
 
     async def _heartbeats(self) -> None:
         while True:

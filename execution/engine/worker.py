@@ -95,7 +95,8 @@ class EngineWorker(Worker):  # type: ignore[misc]
         clock = Clock()
         writer = JournalWriter(loop, crashed=self._crashed)
         publisher = Publisher(engine=self.name, clock=clock, layer=self.channel_layer)
-        parts = Parts(self.name, clock, settings.TIMING, writer, DatabaseThread("database"), publisher)
+        database, history = DatabaseThread("database"), DatabaseThread("history")
+        parts = Parts(self.name, clock, settings.TIMING, writer, database, publisher, history=history)
         supervisor = self._supervisor = Supervisor(
             parts, kill_file=settings.KILL_FILE, killed=self._killed, fsync_ms=fsync_ms(var_dir)
         )
@@ -108,7 +109,8 @@ class EngineWorker(Worker):  # type: ignore[misc]
         finally:
             guard.stop()
             await writer.stop()
-            parts.database.close()
+            database.close()
+            history.close()
             publisher.close()
         if self._crash is not None:
             raise self._crash

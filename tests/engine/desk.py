@@ -175,6 +175,7 @@ class Engine:
             Publisher(engine=name, clock=clock, layer=self.layer),
             open_broker=_open_broker,
             open_feed=_open_feed,
+            history=DatabaseThread(f"{name}-history"),
         )
         self.supervisor = Supervisor(self.parts, kill_file=var_dir / "KILL", killed=kill_by_file)
         self._task: asyncio.Task[None] | None = None
@@ -237,7 +238,9 @@ class Engine:
         self._task = None
         await self.writer.stop()
         self.parts.publisher.close()
-        await asyncio.to_thread(self.parts.database.close)
+        for thread in (self.parts.database, self.parts.history):
+            assert thread is not None
+            await asyncio.to_thread(thread.close)
         assert self.crashed == []
 
 

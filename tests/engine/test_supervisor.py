@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,8 +18,10 @@ from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import Commanded, CommandKind, CommandStatus, Decision, Event, Marked, SendCancel, SignalKind
 from execution.core.orders import OrdStatus
+from execution.engine import leases
 from execution.engine import supervisor as supervisors
 from execution.engine.clock import Clock
+from execution.engine.recovery import Recovered, recover
 from execution.models import Account, AccountState, Act, Alarm, BotLog, Command, JournalEntry, Lease, Order, PoisonEvent
 from execution.paper import PaperOrder
 from execution.store import journal
@@ -374,6 +377,24 @@ async def test_it_takes_the_alarm_back_once_the_journal_is_restored(place: Place
         await engine.active()
         await until_rows(place, lambda: not Alarm.objects.filter(returned_at=None).exists())
         await until(lambda: [o.ord_status for o in engine.runner.desk.state.orders.values()] == [OrdStatus.CANCELED])
+
+
+async def test_it_renews_its_leases_while_a_long_journal_is_replayed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    renew, renewed, waited = leases.renew, threading.Event(), list[bool]()
+
+    def seen(*args: Any, **kwargs: Any) -> set[int]:
+        renewed.set()
+        return renew(*args, **kwargs)
+
+    def slow(account_id: int) -> Recovered:
+        waited.append(renewed.wait(10))
+        return recover(account_id)
+
+    monkeypatch.setattr(leases, "renew", seen)
+    monkeypatch.setattr("execution.engine.runner.recover", slow)
+    async with place.engine() as engine:
+        await engine.active()
+    assert waited == [True]
 
 
 async def test_it_runs_no_live_account(place: Place) -> None:
