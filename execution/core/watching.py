@@ -37,7 +37,8 @@ _THROUGH_MS: Final = 2000
 
 def watch(turn: Turn, bracket: BracketState, *, is_open: bool) -> None:
     """Set and drop the watches of a bracket, so that they are what it needs now."""
-    is_watched = is_open and (bracket.is_stop_emulated or bracket.is_target_emulated or bracket.trail is not None)
+    needs_more = bracket.trail is not None or bracket.stop_limit_offset is not None
+    is_watched = is_open and (bracket.is_stop_emulated or bracket.is_target_emulated or needs_more)
     wanted = _wanted(turn, bracket) if is_watched and not conditions.not_sendable(turn) else {}
     if not (wanted or turn.state.watches):
         return
