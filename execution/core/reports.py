@@ -158,6 +158,8 @@ def _after_doubt(turn: Turn, order: OrderState) -> None:
 def _end(turn: Turn, order: OrderState, report: Reported) -> None:
     if order.done is not None:
         return _answered(turn, order)
+    if report.cum_qty is not None and report.cum_qty > order.cum_qty + order.busted_qty:
+        return _await_fills(turn, order, report)
     was_asked = order.pending is OrdStatus.PENDING_CANCEL
     orders.end(order, report.exec_type, at=turn.at, text=report.text)
     order.order_id = report.order_id or order.order_id
@@ -169,6 +171,15 @@ def _end(turn: Turn, order: OrderState, report: Reported) -> None:
     if order.cum_qty < order.order_qty:
         _ended(turn, order, was_asked=was_asked)
     return None
+
+
+def _await_fills(turn: Turn, order: OrderState, report: Reported) -> None:
+    """It ended, and filled more than was heard here: what is left of its position is not known before those fills are."""
+    order.order_id = report.order_id or order.order_id
+    order.is_unknown = True
+    turn.touch_order(order)
+    query(turn, order)
+    turn.wake(query_timer(order), ms=backoff_ms(order))
 
 
 def _answered(turn: Turn, order: OrderState) -> None:

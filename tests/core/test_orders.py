@@ -24,6 +24,7 @@ from execution.core.messages import (
     SendFailed,
     SendOutcome,
     SignalKind,
+    VenueFill,
 )
 from execution.core.orders import OrderState, OrdStatus
 from execution.core.state import DeskState
@@ -272,6 +273,30 @@ def test_it_tells_of_a_bust_of_a_fill_that_nobody_knows(bench: Bench) -> None:
     bench.take(Reported(at=bench.at, cl_ord_id="gone", exec_type=X.TRADE_CANCEL, exec_id="b1", exec_ref_id="f1", symbol=BTC))
     bench.wait(6)
     assert (bench.qty(), bench.alarms()) == (0, ["bust"])
+
+
+def test_it_waits_for_the_fills_that_the_end_of_an_order_tells_of(bench: Bench) -> None:
+    """Its stop filled in part while nobody listened, and is canceled now: an exit for the whole would open the other side."""
+    bench.armed("10", take_profit=None)
+    (stop,) = bench.legs()[0]
+    bench.report(stop, X.CANCELED, cum_qty=D(4))
+    assert (stop.ord_status, bench.all(QueryOrder)[0].cl_ord_id) == (OrdStatus.UNKNOWN, stop.cl_ord_id)
+    shown = bench.shown(stop, cum_qty=D(4), ord_status="CANCELED")
+    fill = VenueFill(
+        cl_ord_id=stop.cl_ord_id,
+        order_id=stop.order_id,
+        exec_id="late",
+        symbol=BTC,
+        side=Side.SELL,
+        last_qty=D(4),
+        last_px=D(98),
+        fee=D(0),
+        fee_currency="USDT",
+        liquidity="TAKER",
+        transact_at=bench.at,
+    )
+    bench.take(OrderFound(at=bench.at, cl_ord_id=stop.cl_ord_id, asked_at=bench.at, order=shown, fills=(fill,)))
+    assert (stop.ord_status, stop.cum_qty, bench.qty()) == (OrdStatus.CANCELED, 4, 6)
 
 
 def foreign_fill(bench: Bench, cl_ord_id: str, exec_id: str = "f1", **changes: Any) -> Reported:
