@@ -18,6 +18,7 @@ import msgspec
 
 from execution.core.messages import (
     AnswerCommand,
+    BooksBy,
     Commanded,
     CommandKind,
     CommandSpec,
@@ -29,6 +30,7 @@ from execution.core.messages import (
     RaiseAlarm,
     Reconciled,
     SendCancel,
+    SendMassCancel,
     SendNewOrder,
     SendReplace,
 )
@@ -44,6 +46,7 @@ from execution.simulator.facts import (
     Edited,
     Fact,
     Filled,
+    Funded,
     Hostile,
     Over,
     Owned,
@@ -55,16 +58,22 @@ from execution.simulator.facts import (
     Unable,
 )
 from risk.core.book import Halt
-from risk.core.settings import RiskSettings
-from risk.core.units import ZERO, Quote, ScopeKind
+from risk.core.settings import RiskSettings, UnsupportedProtection
+from risk.core.units import ZERO, Quote, ScopeKind, Side
 from risk.core.verdict import Approved, Capability, OrderClass
 
 _LONG_AGO: Final = float("-inf")
 #: commands that restrict or take away: nothing may hold them up
 _SAFETY: Final = frozenset({CommandKind.HALT, CommandKind.KILL, CommandKind.PAUSE})
+#: commands by which a person takes the protection of a symbol into their own hands
+_BY_HAND: Final = frozenset(
+    {CommandKind.CANCEL_LEG, CommandKind.CANCEL_BRACKET, CommandKind.CANCEL_ORDER, CommandKind.MOVE_LEG, CommandKind.ARM}
+)
 _ALARMS: Final = frozenset({"naked", "nostop", "overshoot", "foreign", "discrepancy"})
 #: how exactly money must agree
 _CENT: Final = Decimal("0.000001")
+
+_REQUESTS: Final = {Approved: "new", SendCancel: "cancel", SendReplace: "replace", SendMassCancel: "all"}
 
 JOURNAL_FIRST: Final = "nothing reaches a venue that a restart would not know about"
 ONCE: Final = "nothing is sent twice"
@@ -150,13 +159,21 @@ class Auditor:
         self._answers: dict[str, CommandStatus] = {}
         self._bare_since: dict[str, float] = {}
         self._waived: set[str] = set()
+        #: stops that nobody but the desk holds, and since when the price is beyond all of them
+        self._stops: dict[str, list[Decimal]] = defaultdict(list)
+        self._beyond_since: dict[str, float] = {}
+        self._holds_stops = Capability.STOP_ORDERS in settings.capabilities
+        self._reduces = Capability.REDUCE_ONLY in settings.capabilities
         self._alarmed: dict[str, float] = {}
         self._odd: set[str] = set()
+        #: when an entry of this symbol and side last filled
+        self._entered: dict[tuple[str, Side], float] = {}
         self._reads: dict[type[Fact], tuple[Callable[[Any], None], ...]] = {
             Taken: (self.venue.taken, self._look),
             Changed: (self.venue.changed, self._look),
             Filled: (self._kept_to_its_side, self.venue.filled, self._look),
             Busted: (self.venue.busted, self._look),
+            Funded: (self.venue.funded,),
             Over: (self.venue.over, self._look),
             Hostile: (self._unfriendly,),
             Unable: (self._unable,),
@@ -227,6 +244,8 @@ class Auditor:
                     self._effects["cancel", effect.cl_ord_id] += 1
                 case SendReplace():
                     self._effects["replace", effect.cl_ord_id] += 1
+                case SendMassCancel():
+                    self._effects["all", ""] += 1
                 case Publish():
                     self._published(effect, commit)
                 case AnswerCommand():
@@ -263,11 +282,14 @@ class Auditor:
         self.holds(bool(row.checks), EXPLAINED, f"{row.decision_id} names no check")
         if row.reason is not None:
             self.holds(bool(row.text), EXPLAINED, f"{row.decision_id} was denied with {row.reason} and no sentence")
-            is_silent = commit.event is None and len(commit.effects) == 1
+            is_asked = isinstance(commit.event, Commanded) and not any(isinstance(e, SendNewOrder) for e in commit.effects)
+            is_silent = is_asked or (commit.event is None and len(commit.effects) == 1)
             self.holds(is_silent, DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects")
         else:
             self.holds(row.decision_id not in self._approved, ONCE, f"{row.decision_id} was approved twice")
             self._approved.add(row.decision_id)
+            if row.stop_loss is not None and row.cl_ord_id:
+                self._stops[row.symbol].append(row.stop_loss)
 
     def _one_order_a_decision(self, row: OrderRow) -> None:
         if row.decision_id and row.order_class == "ENTRY":
@@ -277,7 +299,7 @@ class Auditor:
     # --- requests --------------------------------------------------------------------------------------------------------
 
     def _was_committed(self, began: Began) -> None:
-        kind = "new" if isinstance(began.request, Approved) else "cancel" if isinstance(began.request, SendCancel) else "replace"
+        kind = _REQUESTS[type(began.request)]
         if kind == "cancel" and self._is_emergency(began):
             return
         self.holds(self._effects[kind, began.cl_ord_id] > 0, JOURNAL_FIRST, f"the {kind} {began.cl_ord_id} was not committed")
@@ -326,7 +348,8 @@ class Auditor:
         base, limits = profile.base, settings.limits
         value = self.desk.value(asked.symbol)
         event = commit.event
-        quote = event.quote if isinstance(event, Decided) and event.quote is not None else self._quotes[asked.symbol]
+        told = event.quote if isinstance(event, Decided | Commanded) else None
+        quote = told if told is not None else self._quotes[asked.symbol]
         price = asked.price or asked.stop_px or quote.reference(asked.side)
         self._most("order_qty_max", asked.order_qty, base.order_qty_max)
         self._most("order_notional_max", asked.order_qty * price * value, base.order_notional_max)
@@ -363,8 +386,8 @@ class Auditor:
 
     def _priced(self, asked: Approved, commit: Committed) -> None:
         event = commit.event
-        quote = event.quote if isinstance(event, Decided) else None
-        if not isinstance(event, Decided) or quote is None:
+        quote = event.quote if isinstance(event, Decided | Commanded) else None
+        if event is None or quote is None:
             self.holds(False, FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
             return
         values = self.desk.settings.profiles[self.desk.settings.bots[asked.bot].profile].base
@@ -387,8 +410,12 @@ class Auditor:
         asked = self._submitted.get(order.cl_ord_id)
         held = self.venue.positions[fill.symbol]
         signed = fill.side.sign * fill.qty
+        if asked is not None and asked.order_class is OrderClass.ENTRY:
+            self._entered[fill.symbol, fill.side] = self._t
         if asked is None or asked.order_class is OrderClass.ENTRY or fill.symbol in self._odd:
             return
+        if not self._reduces and self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= order.taken_t:
+            return  # where exits open, an entry of the other side that filled meanwhile took the exit's part away
         is_closing = held * signed < 0 and abs(signed) <= abs(held)
         self.holds(is_closing, NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
 
@@ -408,12 +435,17 @@ class Auditor:
             if isinstance(fact, Filled) and not self.venue.positions[symbol]:
                 self._waived.discard(symbol)
                 self._odd.discard(symbol)
+                self._stops.pop(symbol, None)
+                self._beyond_since.pop(symbol, None)
 
-    def _on_time(self, _: Told) -> None:
+    def _on_time(self, told: Told) -> None:
         if self._t > self._lease_until:
             self._is_ready = False
-        for symbol, since in self._bare_since.items():
-            self._protected(symbol, since)
+        if self._holds_stops:
+            for symbol, since in self._bare_since.items():
+                self._protected(symbol, since)
+        else:
+            self._watched(told.quote)
         for halt, since in self._rows.values():
             self._in_force(halt, since)
         for order in list(self.venue.open.values()):
@@ -424,6 +456,10 @@ class Auditor:
             return
         values = self._values(symbol)
         naked_s = (values.naked_after_ms or 1000) / 1000 if values is not None else 1.0
+        if not self._reduces and values is not None:
+            naked_s += (
+                values.exit_wait_ms or 2000
+            ) / 1000  # its stop goes before its exit leaves, and is put back when that takes long
         is_known = self.desk.qty(symbol) == self.venue.positions[symbol]
         if is_known and self._hostile.get(symbol, _LONG_AGO) < self.venue.opened_t.get(symbol, 0.0):
             is_late = self._overdue(since, naked_s + 1.0, symbol) and symbol not in self._alarmed
@@ -432,6 +468,22 @@ class Auditor:
             )
         is_late = self._overdue(since, self._doubt_s, symbol)
         self.holds(not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
+
+    def _watched(self, quote: Quote) -> None:
+        """Where the venue holds no stops, a price beyond all of them closes the position, if the settings have them watched."""
+        symbol, stops, values = quote.symbol, self._stops.get(quote.symbol), self._values(quote.symbol)
+        held = self.venue.positions[symbol]
+        is_watched = values is not None and values.unsupported_protection is UnsupportedProtection.EMULATE
+        if not stops or not held or not is_watched or symbol in self._waived or symbol in self._odd:
+            return
+        if not (quote.ask <= min(stops) if held > 0 else quote.bid >= max(stops)):
+            self._beyond_since.pop(symbol, None)
+            return
+        since = self._beyond_since.setdefault(symbol, self._t)
+        is_late = self._overdue(since, self._doubt_s, symbol)
+        self.holds(
+            not is_late, PROTECTED, f"{held} {symbol} is open since {since:.3f} s beyond its stop {stops[-1]}, at {quote.last}"
+        )
 
     def _values(self, symbol: str) -> RiskSettings | None:
         settings = self.desk.settings
@@ -462,7 +514,7 @@ class Auditor:
         self._asked[spec.command_id] = (spec, asked.t)
         if asked.halt is not None:
             self._rows.setdefault(asked.halt.halt_id, (asked.halt, asked.t))
-        if spec.kind in (CommandKind.CANCEL_LEG, CommandKind.CANCEL_BRACKET, CommandKind.CANCEL_ORDER):
+        if spec.kind in _BY_HAND:
             row = self.desk.orders.get(spec.target)
             self._waived.add(row.symbol if row is not None else spec.target)
         elif spec.kind is CommandKind.KILL and spec.choice is KillChoice.CANCEL_ALL:
@@ -483,19 +535,19 @@ class Auditor:
 
     def _verified(self, spec: CommandSpec, answer: AnswerCommand, event: Reconciled) -> None:
         """What stood against it during the whole question was there, and was not seen."""
-        asked_t = self._t - (event.at - event.asked_at).total_seconds()
-        is_flat = "every position is flat" in answer.text
+        known_t = self._t - (event.at - event.asked_at).total_seconds()
         for order in self.venue.open.values():
             asked = self._submitted.get(order.cl_ord_id)
-            if asked is None or order.taken_t >= asked_t or not covers(spec.scope, bot=asked.bot, symbol=asked.symbol):
+            if asked is None or order.taken_t >= known_t or not covers(spec.scope, bot=asked.bot, symbol=asked.symbol):
                 continue
             is_kept = asked.order_class is OrderClass.PROTECTION and spec.choice is not KillChoice.CANCEL_ALL
             self.holds(is_kept, KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
+        is_flat = "every position is flat" in answer.text
         for symbol, qty in self.venue.positions.items():
             is_not_its_own = spec.scope.kind is ScopeKind.BOT and symbol in self._odd
             if is_flat and qty and not is_not_its_own and covers(spec.scope, bot=self.desk.owner(symbol), symbol=symbol):
                 since = self.venue.opened_t.get(symbol, 0.0)
-                self.holds(since >= asked_t, KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
+                self.holds(since >= known_t, KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
 
     # --- at the end --------------------------------------------------------------------------------------------------------
 
@@ -521,6 +573,13 @@ class Auditor:
         return not can_ask and any(row.is_unknown for row in self.desk.working.values())
 
     def _fills_agree(self) -> None:
+        if self.desk.settings.books_by is BooksBy.TRADE_ID:
+            self._trades_agree()
+        for symbol in sorted({*self.venue.positions, *self.desk.positions}):
+            theirs_qty, ours_qty = self.venue.positions[symbol], self.desk.qty(symbol)
+            self.holds(theirs_qty == ours_qty, NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
+
+    def _trades_agree(self) -> None:
         theirs = {exec_id: (s, q, px, fee) for exec_id, (s, q, px, fee) in self.venue.fills.items() if q}
         ours = {
             row.exec_id: (row.symbol, row.side.sign * row.last_qty, row.last_px, row.fee)
@@ -534,9 +593,6 @@ class Auditor:
             self.holds(
                 theirs[exec_id] == ours[exec_id], NOTHING_LOST, f"{exec_id} is {theirs[exec_id]} there, {ours[exec_id]} here"
             )
-        for symbol in sorted({*self.venue.positions, *self.desk.positions}):
-            theirs_qty, ours_qty = self.venue.positions[symbol], self.desk.qty(symbol)
-            self.holds(theirs_qty == ours_qty, NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
 
     def _orders_agree(self) -> None:
         theirs = {order.key: order for order in self.venue.open.values() if not order.is_foreign}
@@ -557,6 +613,6 @@ class Auditor:
         """Equity is what was paid in, less what fills cost, plus what is held at the desk's marks."""
         spent = total(signed * px * self.desk.value(s) + fee for s, signed, px, fee in self.venue.fills.values())
         held = total(self.venue.positions[s] * (row.mark or ZERO) * self.desk.value(s) for s, row in self.desk.positions.items())
-        worth = self.desk.settings.starting_cash - spent + held
+        worth = self.desk.settings.starting_cash - spent + held + self.venue.funding
         equity = self.desk.account.equity
         self.holds(abs(worth - equity) <= _CENT, NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")

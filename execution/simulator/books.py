@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from execution.core.messages import DeskSettings, Publish
-from execution.simulator.facts import Busted, Changed, Filled, Over, Taken
+from execution.simulator.facts import Busted, Changed, Filled, Funded, Over, Taken
 from risk.core.book import Halt
 from risk.core.units import ONE, ZERO, OrdType, Scope, ScopeKind, Side
 
@@ -55,6 +55,7 @@ class VenueBooks:
         self.opened_t: dict[str, float] = {}
         #: exec_id → (symbol, signed quantity, price, fee) as it stands
         self.fills: dict[str, tuple[str, Decimal, Decimal, Decimal]] = {}
+        self.funding = ZERO
 
     def taken(self, fact: Taken) -> None:
         truth = Truth(
@@ -86,8 +87,12 @@ class VenueBooks:
     def busted(self, fact: Busted) -> None:
         self.orders[fact.key].filled -= fact.qty - fact.new_qty
         self._move(fact.symbol, fact.side.sign * (fact.new_qty - fact.qty), fact.t)
-        symbol, _, _, fee = self.fills[fact.exec_id]
-        self.fills[fact.exec_id] = (symbol, fact.side.sign * fact.new_qty, fact.new_px, fee if fact.new_qty else ZERO)
+        del self.fills[fact.exec_id]
+        if fact.new_qty:
+            self.fills[fact.new_id] = (fact.symbol, fact.side.sign * fact.new_qty, fact.new_px, fact.new_fee)
+
+    def funded(self, fact: Funded) -> None:
+        self.funding += fact.amount
 
     def over(self, fact: Over) -> None:
         self._close(self.orders[fact.key], fact.t)
@@ -176,6 +181,7 @@ class SignalRow(msgspec.Struct):
     reason: str | None
     text: str
     checks: list[Any]
+    stop_loss: Decimal | None = None
     cl_ord_id: str = ""
 
 

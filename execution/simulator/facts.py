@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from execution.core.messages import CommandSpec, DeskSettings, Effect, Event, SendCancel, SendReplace
+from execution.core.messages import CommandSpec, DeskSettings, Effect, Event, SendCancel, SendMassCancel, SendReplace
 from risk.core.book import Halt
 from risk.core.units import OrdType, Quote, Side
 from risk.core.verdict import Approved
@@ -57,18 +57,24 @@ class Filled(_Fact, frozen=True):
 
 
 class Busted(_Fact, frozen=True):
-    """The venue took a fill back; `qty` and `px` are what it left of it."""
+    """The venue took the fill `exec_id` back, or corrected it: what is left of it is `new_qty` at `new_px`, under `new_id`."""
 
     key: str
     exec_id: str
+    new_id: str
     symbol: str
     side: Side
-    #: what the fill was
     qty: Decimal
-    px: Decimal
-    #: what it is now
     new_qty: Decimal
     new_px: Decimal
+    new_fee: Decimal
+
+
+class Funded(_Fact, frozen=True):
+    """The venue paid this much for what is held, or took it."""
+
+    adjustment_id: str
+    amount: Decimal
 
 
 class Over(_Fact, frozen=True):
@@ -93,7 +99,7 @@ class Began(_Fact, frozen=True):
 
     token: int
     cl_ord_id: str
-    request: Approved | SendCancel | SendReplace
+    request: Approved | SendCancel | SendReplace | SendMassCancel
     #: how long the engine's own lease still lasted
     lease_left_s: float
 
@@ -176,6 +182,7 @@ Fact = (
     | Changed
     | Filled
     | Busted
+    | Funded
     | Over
     | Hostile
     | Began

@@ -9,15 +9,17 @@ from typing import Any, Final
 
 import msgspec
 
-from execution.core.messages import CommandKind, CommandSpec, KillChoice, StopMode
+from execution.core.messages import CommandKind, CommandSpec, Decision, KillChoice, Leg, SignalKind, StopMode
 from execution.services.acts import VALID_FOR
+from execution.simulator.books import OrderRow
 from execution.simulator.scene import ACCOUNT, Scene
 from execution.simulator.world import World
 from risk.core.book import Halt
-from risk.core.units import NO_LIMIT, Scope, ScopeKind
+from risk.core.units import NO_LIMIT, Scope, ScopeKind, Side
 from risk.core.verdict import HaltCause, HaltMode
 
 Args = dict[str, Any]
+_ACCOUNT: Final = Scope(ScopeKind.ACCOUNT, ACCOUNT)
 
 # --- drawing -----------------------------------------------------------------------------------------------------------
 
@@ -29,6 +31,8 @@ def draw_command(chance: Random, scene: Scene) -> Args:
     scope = chance.choice(list(ScopeKind))
     keys = {ScopeKind.BOT: list(scene.settings.bots), ScopeKind.INSTRUMENT: list(scene.symbols), ScopeKind.ACCOUNT: [ACCOUNT]}
     return {
+        "leg": chance.choice(list(Leg)).value,
+        "bps": chance.choice((20, 100, 300)),
         "kind": kind.value,
         "scope": scope.value,
         "key": chance.choice(keys.get(scope, [""])),
@@ -148,8 +152,49 @@ def _targeted(world: World, kind: CommandKind, _: Scope, args: Args) -> None:
     """About one of those that are there."""
     found = sorted(_TARGETS[kind](world))
     if found:
-        scope = Scope(ScopeKind.ACCOUNT, ACCOUNT)
-        world.ask(_spec(world, kind, scope, args, target=found[args["pick"] % len(found)]))
+        world.ask(_spec(world, kind, _ACCOUNT, args, target=found[args["pick"] % len(found)]))
+
+
+def _move(world: World, kind: CommandKind, _: Scope, args: Args) -> None:
+    """Another price for a leg, so far from the market on its own side."""
+    found = _open_brackets(world)
+    if found:
+        row = found[args["pick"] % len(found)]
+        leg = Leg(args["leg"])
+        price = _away(world, row.symbol, row.side, leg, args["bps"])
+        world.ask(_spec(world, kind, _ACCOUNT, args, target=row.cl_ord_id, leg=leg, price=price))
+
+
+def _arm(world: World, kind: CommandKind, _: Scope, args: Args) -> None:
+    """Protection for a position, by its bracket or its symbol."""
+    found = _held(world)
+    if found:
+        symbol = found[args["pick"] % len(found)]
+        side = Side.BUY if world.auditor.desk.qty(symbol) > 0 else Side.SELL
+        prices = {leg: _away(world, symbol, side, leg, args["bps"]) for leg in Leg}
+        world.ask(_spec(world, kind, _ACCOUNT, args, target=symbol, stop_px=prices[Leg.STOP], target_px=prices[Leg.TARGET]))
+
+
+def _away(world: World, symbol: str, side: Side, leg: Leg, bps: int) -> Decimal:
+    spec = world.scene.settings.instruments[symbol]
+    sign = -side.sign if leg is Leg.STOP else side.sign
+    price = world.prices[symbol] * (1 + Decimal(sign * bps) / 10_000)
+    return spec.stop_price(price, side.opposite) if leg is Leg.STOP else spec.limit_price(price, side.opposite)
+
+
+def _submit(world: World, kind: CommandKind, _: Scope, args: Args) -> None:
+    """A decision by hand, or by a program."""
+    symbol = world.scene.symbols[args["pick"] % len(world.scene.symbols)]
+    signal = (SignalKind.BUY, SignalKind.SELL, SignalKind.CLOSE)[args["pick"] % 3]
+    side = Side.SELL if signal is SignalKind.SELL else Side.BUY
+    decision = Decision(signal=signal, stop_loss=_away(world, symbol, side, Leg.STOP, args["bps"]))
+    is_by_hand = args["pick"] % 2 == 0
+    world.ask(_spec(world, kind, _ACCOUNT, args, target=symbol, decision=decision, is_by_hand=is_by_hand))
+
+
+def _open_brackets(world: World) -> list[OrderRow]:
+    held = set(_held(world))
+    return [row for row in world.auditor.desk.orders.values() if row.purpose == "ENTRY" and row.cum_qty and row.symbol in held][-5:]
 
 
 def _orders(world: World) -> list[str]:
@@ -179,6 +224,7 @@ _TARGETS: Final[Mapping[CommandKind, Callable[[World], list[str]]]] = {
     CommandKind.CANCEL_LEG: _legs,
     CommandKind.CANCEL_BRACKET: _brackets,
     CommandKind.RESET_BREAKER: _symbols,
+    CommandKind.IGNORE: _symbols,
 }
 
 #: a new kind of command is a row: how often, and the rows it writes
@@ -198,7 +244,13 @@ COMMANDS: Final[Mapping[CommandKind, tuple[float, Callable[[World, CommandKind, 
     CommandKind.CANCEL_BRACKET: (1, _targeted),
     CommandKind.QUERY: (1, _plain),
     CommandKind.RESET_BREAKER: (1, _targeted),
+    CommandKind.MOVE_LEG: (2, _move),
+    CommandKind.ARM: (1, _arm),
+    CommandKind.SUBMIT_DECISION: (2, _submit),
+    CommandKind.IGNORE: (0.5, _targeted),
 }
+#: no row yet: adopting the venue's word while a fill is on its way books it twice, and a person sees to that
+NOT_ASKED: Final = frozenset({CommandKind.ADOPT})
 
 
 # --- settings ----------------------------------------------------------------------------------------------------------

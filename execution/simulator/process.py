@@ -20,7 +20,6 @@ from execution.simulator.venue import Venue
 from execution.simulator.virtual import Handle, Time, VirtualClock, VirtualLoop
 from execution.simulator.wire import Fates, Wire
 from risk.core.units import Quote
-from risk.core.verdict import Capability
 
 _NOWHERE: Final = Path("there is no such folder")
 
@@ -36,7 +35,6 @@ class Outside:
         rows: Rows,
         venue: Venue,
         fates: Fates,
-        capabilities: frozenset[Capability],
         timing: Timing,
         prices: Mapping[str, Decimal],
         snapshot_every: int,
@@ -47,7 +45,6 @@ class Outside:
         self.rows = rows
         self.venue = venue
         self.fates = fates
-        self.capabilities = capabilities
         self.timing = timing
         self.prices = prices
         self.snapshot_every = snapshot_every
@@ -125,7 +122,6 @@ class Process:
         self.wire = Wire(
             outside.venue,
             outside.fates,
-            capabilities=outside.capabilities,
             time=outside.time,
             loop=self.loop,
             held=lambda: outside.rows.held_by(self.name),

@@ -9,9 +9,18 @@ from typing import Any, Final
 
 import msgspec
 
-from execution.core.messages import BotSpec, DeskSettings, Timing
+from execution.core.messages import BooksBy, BotSpec, DeskSettings, Timing
 from execution.simulator.market import NAME
-from risk.core.settings import ACCOUNT_PRESET, PRESETS, AccountLimits, NakedPolicy, Profile, RiskSettings
+from risk.core.settings import (
+    ACCOUNT_PRESET,
+    PRESETS,
+    AccountLimits,
+    FlipPolicy,
+    NakedPolicy,
+    Profile,
+    RiskSettings,
+    UnsupportedProtection,
+)
 from risk.core.units import NO_LIMIT, AssetClass, Instrument
 from risk.core.verdict import Capability
 
@@ -31,7 +40,6 @@ _INSTRUMENTS: Final = {
 }
 
 _BASE: Final = (
-    Capability.STOP_ORDERS,
     Capability.POST_ONLY,
     Capability.IOC,
     Capability.FOK,
@@ -40,25 +48,39 @@ _BASE: Final = (
 
 
 class VenueKind(msgspec.Struct, frozen=True):
-    """One mix of what venues can do. `keeps_id`: a replaced order is still known by its first id."""
+    """One mix of what venues can do. `keeps_id`: a replaced order is still known by its first id. `lag_s`: how old its answers are."""
 
     name: str
     weight: int
     capabilities: tuple[Capability, ...]
     keeps_id: bool = False
+    is_spot: bool = False
+    lag_s: float = 0.0
+    books_by: BooksBy = BooksBy.TRADE_ID
 
+
+_STOPS, _REDUCES, _ASKED, _REPLACES, _ALL_AT_ONCE = (
+    Capability.STOP_ORDERS,
+    Capability.REDUCE_ONLY,
+    Capability.QUERY_BY_CLIENT_ID,
+    Capability.REPLACE,
+    Capability.MASS_CANCEL,
+)
 
 #: a new mix is a row
 VENUES: Final = (
-    VenueKind("reduce-only", 5, (*_BASE, Capability.REDUCE_ONLY, Capability.QUERY_BY_CLIENT_ID)),
-    VenueKind("replaces", 3, (*_BASE, Capability.REDUCE_ONLY, Capability.QUERY_BY_CLIENT_ID, Capability.REPLACE)),
-    VenueKind(
-        "replaces under the old id",
-        2,
-        (*_BASE, Capability.REDUCE_ONLY, Capability.QUERY_BY_CLIENT_ID, Capability.REPLACE),
-        keeps_id=True,
-    ),
-    VenueKind("cannot be asked by id", 1, (*_BASE, Capability.REDUCE_ONLY)),
+    VenueKind("reduces", 5, (*_BASE, _STOPS, _REDUCES, _ASKED)),
+    VenueKind("reduces and cancels all at once", 2, (*_BASE, _STOPS, _REDUCES, _ASKED, _ALL_AT_ONCE)),
+    VenueKind("replaces", 3, (*_BASE, _STOPS, _REDUCES, _ASKED, _REPLACES)),
+    VenueKind("replaces under the old id", 2, (*_BASE, _STOPS, _REDUCES, _ASKED, _REPLACES), keeps_id=True),
+    VenueKind("cannot be asked by id", 2, (*_BASE, _STOPS, _REDUCES)),
+    VenueKind("answers late", 2, (*_BASE, _STOPS, _REDUCES, _ASKED), lag_s=0.9),
+    VenueKind("counts", 2, (*_BASE, _STOPS, _REDUCES, _ASKED), books_by=BooksBy.CUM_QTY),
+    VenueKind("opens with exits", 3, (*_BASE, _STOPS, _ASKED)),
+    VenueKind("opens with exits and replaces", 2, (*_BASE, _STOPS, _ASKED, _REPLACES)),
+    VenueKind("spot", 3, (*_BASE, _STOPS, _ASKED), is_spot=True),
+    VenueKind("holds no stops", 3, (*_BASE, _REDUCES, _ASKED)),
+    VenueKind("spot that holds no stops", 2, (*_BASE, _ASKED), is_spot=True),
 )
 
 _QUICK: Final = Timing(
@@ -104,7 +126,7 @@ class Scene(msgspec.Struct, frozen=True):
 
 def _can(venue: VenueKind) -> str:
     words = sorted(c.value.lower().replace("_", " ") for c in venue.capabilities if c not in _BASE)
-    return "can " + ", ".join(words) if words else "can nothing special"
+    return f"{venue.name} ({', '.join(words) or 'nothing else'})"
 
 
 def scene_of(seed: int) -> Scene:
@@ -120,12 +142,14 @@ def scene_of(seed: int) -> Scene:
         version=1,
         digest="v1",
         capabilities=tuple(sorted(venue.capabilities)),
-        instruments={symbol: _instrument(symbol) for symbol in symbols},
+        instruments={symbol: _instrument(symbol, is_spot=venue.is_spot) for symbol in symbols},
         bots={bot.code: bot for bot in _bots(chance, symbols)},
         profiles={"base": Profile(code="base", base=base)},
         limits=limits_of(chance),
         timing=chance.choice(_TIMINGS),
         starting_cash=CASH,
+        is_eventually_consistent=bool(venue.lag_s),
+        books_by=venue.books_by,
     )
     begin_at = _BEFORE_MIDNIGHT if chance.random() < 0.1 else _NOON + timedelta(milliseconds=chance.randrange(100_000))
     return Scene(
@@ -145,8 +169,9 @@ def _manners(chance: Random) -> frozenset[str]:
     return frozenset(name for name, share in odds.items() if chance.random() < share)
 
 
-def _instrument(symbol: str) -> Instrument:
+def _instrument(symbol: str, *, is_spot: bool) -> Instrument:
     asset_class, _, tick, lot, contract, least = _INSTRUMENTS[symbol]
+    asset_class = AssetClass.CRYPTO_SPOT if is_spot else asset_class
     return Instrument(
         symbol, asset_class, Decimal(tick), Decimal(lot), Decimal(least), CURRENCY, symbol[:3], contract_value=Decimal(contract)
     )
@@ -175,6 +200,8 @@ def risk_of(chance: Random, **changes: Any) -> RiskSettings:
         "adds_max": chance.choice((0, 2, 5)),
         "entries_in_flight_max": chance.choice((1, 1, 3)),
         "entry_ttl_s": chance.choice((5, 30, 300)),
+        "flip_policy": chance.choice(list(FlipPolicy)),
+        "unsupported_protection": chance.choice((UnsupportedProtection.EMULATE, *UnsupportedProtection)),
         "naked_policy": chance.choice((NakedPolicy.CLOSE_POSITION, NakedPolicy.CLOSE_POSITION, NakedPolicy.KEEP)),
         "duplicate_window_s": Decimal(0),
         "order_rate_max": Decimal(1000),

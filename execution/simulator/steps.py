@@ -215,6 +215,28 @@ def _do_expire(world: World, *, pick: int, n: int) -> None:
         world.venue.expire(orders[pick % len(orders)], exec_type)
 
 
+def _draw_bust(chance: Random, _: Drawing) -> Args:
+    return {"pick": chance.randrange(1000), "px_bps": chance.choice((0, 0, 50, -50))}
+
+
+def _do_bust(world: World, *, pick: int, px_bps: int) -> None:
+    world.venue.bust(pick, px_bps=px_bps)
+
+
+def _say_bust(*, pick: int, px_bps: int) -> str:
+    which = f"fill number {pick} of the last ones"
+    return f"the venue corrects {which} by {px_bps} bps" if px_bps else f"the venue takes {which} back"
+
+
+def _draw_funding(chance: Random, drawing: Drawing) -> Args:
+    return {"symbol": _symbol(chance, drawing), "bps": chance.choice((1, -1, 10))}
+
+
+def _do_funding(world: World, *, symbol: str, bps: int) -> None:
+    if not world.venue.kind.is_spot:
+        world.venue.fund(symbol, bps)
+
+
 def _draw_foreign(chance: Random, drawing: Drawing) -> Args:
     return {"symbol": _symbol(chance, drawing), "side": chance.choice(("BUY", "SELL")), "lots": chance.choice((1, 10))}
 
@@ -299,6 +321,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         lambda symbol, side, lots: f"somebody else trades {side} {lots} lots of {symbol} here",
         "tricks",
     ),
+    "bust": Kind(0.5, _draw_bust, _do_bust, _say_bust, "tricks"),
+    "funding": Kind(1, _draw_funding, _do_funding, lambda symbol, bps: f"{bps} bps of funding on {symbol}"),
     "line": Kind(1.5, _draw_line, _do_line, lambda how, s: f"the line to the venue is down for {s} s: {how}", "venue"),
     "deaf": Kind(0.5, _draw_seconds, _do_deaf, lambda s: f"no price comes for {s} s"),
     "crash": Kind(2, _draw_crash, _do_crash, _say_crash, "engine"),

@@ -4,30 +4,33 @@ Rules of this file.
 1. Buys happen at the ask, sells at the bid. Stops fire at the quote; a price that jumped over an order fills it at the first price
    after the jump, a limit no worse than its limit.
 2. How much of an order fills at once is `share`: the rest waits for the next price.
-3. A client id is taken once for ever. Reduce-only is honoured when the order would fill; without the capability it is refused.
-4. Nothing here is chance: what is unfriendly was asked for by a step of the history.
+3. A client id is taken once for ever. What the venue cannot do it refuses: reduce-only, stops, replaces, selling what is not there.
+4. Answers may lag by `lag_s`: they are as things were then. The stream never lags.
+5. Nothing here is chance: what is unfriendly was asked for by a step of the history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from execution.core.messages import ExecType, Reported, SendReplace, VenueFill, VenueOrder
+from execution.core.messages import Adjusted, AdjustmentKind, BooksBy, ExecType, Reported, SendReplace, VenueFill, VenueOrder
 from execution.core.ports import Duplicate, Refused
-from execution.simulator.facts import Busted, Changed, Fact, Filled, Hostile, Over, Taken
+from execution.simulator.facts import Busted, Changed, Fact, Filled, Funded, Hostile, Over, Taken
+from execution.simulator.scene import VenueKind
 from execution.simulator.virtual import Time, VirtualClock
-from risk.core.units import ONE, ZERO, Instrument, OrdType, Side, TimeInForce
+from risk.core.units import ONE, ZERO, AssetClass, Instrument, OrdType, Side, TimeInForce
 from risk.core.verdict import Approved, Capability
 
 _STOPS: Final = (OrdType.STOP, OrdType.STOP_LIMIT)
 _AT_ONCE: Final = (TimeInForce.IOC, TimeInForce.FOK)
 _FEE: Final = Decimal("0.0005")
 _EXACT: Final = Decimal("0.00000001")
+_NEVER: Final = float("inf")
 
 
 class Resting(msgspec.Struct, kw_only=True):
@@ -43,18 +46,26 @@ class Resting(msgspec.Struct, kw_only=True):
     price: Decimal | None
     stop_px: Decimal | None
     reduce_only: bool
+    is_foreign: bool = False
+    taken_t: float
+    over_t: float = _NEVER
     cum_qty: Decimal = ZERO
+    #: what was filled, busts undone: Σ quantity × price, and each fill's time and quantity
+    cost: Decimal = ZERO
+    moves: list[tuple[float, Decimal]] = []
     is_triggered: bool = False
     status: str = "NEW"
-    is_foreign: bool = False
 
     @property
     def is_open(self) -> bool:
-        return self.status in ("NEW", "PARTIALLY_FILLED")
+        return self.over_t == _NEVER
 
     @property
     def leaves_qty(self) -> Decimal:
         return self.qty - self.cum_qty
+
+    def cum_qty_at(self, t: float) -> Decimal:
+        return sum((qty for moved_t, qty in self.moves if moved_t <= t), ZERO)
 
 
 class Venue:
@@ -62,33 +73,38 @@ class Venue:
 
     def __init__(
         self,
+        kind: VenueKind,
         instruments: Mapping[str, Instrument],
         *,
-        capabilities: Iterable[Capability],
-        keeps_id: bool,
         currency: str,
         cash: Decimal,
         time: Time,
         clock: VirtualClock,
-        report: Callable[[Reported], None],
+        report: Callable[[Reported | Adjusted], None],
         note: Callable[[Fact], None],
     ) -> None:
+        self.kind = kind
         self._instruments = instruments
-        self._capabilities = frozenset(capabilities)
-        self._keeps_id = keeps_id
         self._time = time
         self._clock = clock
         self._report = report
         self._note = note
         self.orders: dict[str, Resting] = {}
+        self.open: dict[str, Resting] = {}
         self._by_id: dict[str, Resting] = {}
         self.fills: list[tuple[datetime, VenueFill]] = []
+        self.adjustments: list[Adjusted] = []
         self.positions: dict[str, Decimal] = {}
+        self._moves: list[tuple[float, str, Decimal]] = []
         self.currency = currency
         self.cash = cash
         self.prices: dict[str, tuple[Decimal, Decimal]] = {}
         #: the part of an order that fills at one price
         self.share = ONE
+        self.lag_s = kind.lag_s
+
+    def _has(self, capability: Capability) -> bool:
+        return capability in self.kind.capabilities
 
     # --- requests ------------------------------------------------------------------------------------------------------
 
@@ -109,6 +125,7 @@ class Venue:
             price=asked.price,
             stop_px=asked.stop_px,
             reduce_only=asked.reduce_only,
+            taken_t=self._time.now,
         )
         self._take(order)
         if reject:
@@ -118,19 +135,27 @@ class Venue:
         self._meet(order)
 
     def _refusal(self, asked: Approved) -> str:
-        if asked.reduce_only and Capability.REDUCE_ONLY not in self._capabilities:
+        if asked.reduce_only and not self._has(Capability.REDUCE_ONLY):
             return "there are no reduce-only orders here"
-        if asked.ord_type in _STOPS and Capability.STOP_ORDERS not in self._capabilities:
+        if asked.ord_type in _STOPS and not self._has(Capability.STOP_ORDERS):
             return "there are no stop orders here"
         if asked.reduce_only and not self._reducible(asked.symbol, asked.side):
             return "reduce-only: there is nothing to reduce"
         instrument = self._instruments[asked.symbol]
         if asked.order_qty <= 0 or asked.order_qty % instrument.lot_size:
             return f"{asked.order_qty} is not in lots of {instrument.lot_size}"
+        if instrument.asset_class is AssetClass.CRYPTO_SPOT and asked.side is Side.SELL:
+            return self._short_of(asked)
         return ""
 
+    def _short_of(self, asked: Approved) -> str:
+        """What is offered already cannot be offered again."""
+        offered = sum((o.leaves_qty for o in self.working(asked.symbol) if o.side is Side.SELL), ZERO)
+        free = self.positions.get(asked.symbol, ZERO) - offered
+        return f"insufficient balance: {free} is free" if asked.order_qty > free else ""
+
     def _take(self, order: Resting) -> None:
-        self.orders[order.order_id] = order
+        self.orders[order.order_id] = self.open[order.order_id] = order
         self._by_id[order.ids[-1]] = order
         self._note(
             Taken(
@@ -157,17 +182,22 @@ class Venue:
         text = "unknown order" if order is None else f"the order is {order.status}"
         self._refuse(ExecType.CANCEL_REJECTED, cl_ord_id, order, text)
 
+    def cancel_all(self, symbol: str) -> None:
+        """Cancel whatever works, of one symbol or of all."""
+        for order in self.working(symbol):
+            self._end(order, ExecType.CANCELED, "all were canceled")
+
     def replace(self, request: SendReplace) -> None:
         """Change a working order in place."""
         order = self._by_id.get(request.orig_cl_ord_id)
-        if Capability.REPLACE not in self._capabilities:
+        if not self._has(Capability.REPLACE):
             raise Refused("orders are not replaced here")
         if order is None or not order.is_open or request.order_qty <= order.cum_qty:
             text = "unknown order" if order is None else f"too late: the order is {order.status}, {order.cum_qty} filled"
             self._refuse(ExecType.REPLACE_REJECTED, request.cl_ord_id, order, text)
             return
         order.qty, order.price, order.stop_px = request.order_qty, request.price, request.stop_px
-        if not self._keeps_id:
+        if not self.kind.keeps_id:
             order.ids.append(request.cl_ord_id)
         self._by_id[request.cl_ord_id] = order
         self._note(Changed(self._time.now, order.order_id, order.qty, order.price, order.stop_px))
@@ -188,7 +218,7 @@ class Venue:
         if not ZERO < bid <= ask:
             return
         self.prices[symbol] = (bid, ask)
-        for order in [o for o in self.orders.values() if o.symbol == symbol and o.is_open]:
+        for order in self.working(symbol):
             self._meet(order)
 
     def _meet(self, order: Resting) -> None:
@@ -225,50 +255,63 @@ class Venue:
     def fill(self, order: Resting, qty: Decimal, px: Decimal) -> None:
         """Fill so much of an order, whatever its terms: more than it asked for as well."""
         instrument = self._instruments[order.symbol]
-        order.cum_qty += qty
+        order.cost += qty * px
+        self._move(order, qty)
         order.status = "PARTIALLY_FILLED" if order.leaves_qty > 0 else "FILLED"
-        fee = (instrument.notional(qty, px) * _FEE).quantize(_EXACT)
+        if order.leaves_qty <= 0:
+            self._close(order)
+        # a venue that counts tells no fee with a count: which part of it was booked before, nobody could say
+        rate = _FEE if self.kind.books_by is BooksBy.TRADE_ID else ZERO
+        fee = (instrument.notional(qty, px) * rate).quantize(_EXACT)
         exec_id = f"X{len(self.fills) + 1}"
-        self._move(order.symbol, order.side.sign * qty, px, fee)
+        self.cash -= order.side.sign * qty * px * instrument.contract_value + fee
+        self._tell_fill(order, ExecType.TRADE, exec_id, qty=qty, px=px, fee=fee)
+        self._note(Filled(self._time.now, order.order_id, exec_id, order.symbol, order.side, qty, px, fee))
+
+    def _tell_fill(
+        self, order: Resting, exec_type: ExecType, exec_id: str, *, qty: Decimal, px: Decimal, fee: Decimal, ref: str = ""
+    ) -> None:
+        """A fill, or a word that takes one back, in the history and on the stream."""
+        word: dict[str, Any] = {"last_qty": qty, "last_px": px, "fee": fee, "fee_currency": self.currency, "liquidity": "TAKER"}
+        if self.kind.books_by is BooksBy.CUM_QTY:
+            word["avg_px"] = order.cost / order.cum_qty if order.cum_qty else None
         fill = VenueFill(
             cl_ord_id=order.ids[-1],
             order_id=order.order_id,
             exec_id=exec_id,
             symbol=order.symbol,
             side=order.side,
-            last_qty=qty,
-            last_px=px,
-            fee=fee,
-            fee_currency=instrument.currency,
-            liquidity="TAKER",
             transact_at=self._clock.now(),
+            exec_type=exec_type,
+            exec_ref_id=ref,
+            cum_qty=order.cum_qty if self.kind.books_by is BooksBy.CUM_QTY else None,
+            **word,
         )
         self.fills.append((fill.transact_at, fill))
-        self._note(Filled(self._time.now, order.order_id, exec_id, order.symbol, order.side, qty, px, fee))
-        self._say(
-            order,
-            ExecType.TRADE,
-            exec_id=exec_id,
-            last_qty=qty,
-            last_px=px,
-            fee=fee,
-            fee_currency=instrument.currency,
-            liquidity="TAKER",
-        )
+        leaves = order.leaves_qty if order.is_open else ZERO
+        self._say(order, exec_type, exec_id=exec_id, exec_ref_id=ref, leaves_qty=leaves, **word)
 
-    def _move(self, symbol: str, signed: Decimal, px: Decimal, fee: Decimal) -> None:
-        self.positions[symbol] = self.positions.get(symbol, ZERO) + signed
-        self.cash -= signed * px * self._instruments[symbol].contract_value + fee
+    def _move(self, order: Resting, qty: Decimal) -> None:
+        signed = order.side.sign * qty
+        order.cum_qty += qty
+        order.moves.append((self._time.now, qty))
+        self.positions[order.symbol] = self.positions.get(order.symbol, ZERO) + signed
+        self._moves.append((self._time.now, order.symbol, signed))
 
     def _end(self, order: Resting, exec_type: ExecType, text: str) -> None:
         order.status = exec_type.value
+        self._close(order)
         self._note(Over(self._time.now, order.order_id, exec_type.value))
         self._say(order, exec_type, text=text)
+
+    def _close(self, order: Resting) -> None:
+        order.over_t = self._time.now
+        self.open.pop(order.order_id, None)
 
     # --- what it does by itself ------------------------------------------------------------------------------------------
 
     def working(self, symbol: str = "") -> list[Resting]:
-        return [order for order in self.orders.values() if order.is_open and symbol in ("", order.symbol)]
+        return [order for order in self.open.values() if symbol in ("", order.symbol)]
 
     def overfill(self, order: Resting, lots: int) -> None:
         """Fill more than was asked for."""
@@ -309,57 +352,101 @@ class Venue:
             stop_px=None,
             reduce_only=False,
             is_foreign=True,
+            taken_t=self._time.now,
         )
         self._take(order)
         self.fill(order, qty, quote[1] if side is Side.BUY else quote[0])
 
-    def bust(self, n: int, *, px: Decimal | None = None) -> None:
-        """Take a fill back; with a price, correct it to that."""
-        _, fill = self.fills[n % len(self.fills)]
-        order = self._by_id[fill.cl_ord_id]
-        if not fill.last_qty:
-            return
-        self._note(Hostile(self._time.now, "bust" if px is None else "correction", fill.symbol))
-        kept = ZERO if px is None else fill.last_qty
-        signed = fill.side.sign * fill.last_qty
-        if px is None:
-            order.cum_qty -= fill.last_qty
-            order.status = "CANCELED" if order.status == "FILLED" else order.status
-            self._move(fill.symbol, -signed, fill.last_px, -fill.fee)
-        else:
-            self.cash += signed * (fill.last_px - px) * self._instruments[fill.symbol].contract_value
-        changed = msgspec.structs.replace(fill, last_qty=kept, last_px=px or fill.last_px, fee=ZERO if px is None else fill.fee)
-        self.fills[n % len(self.fills)] = (self._clock.now(), changed)
+    def bust(self, pick: int, *, px_bps: int = 0) -> None:
+        """Take one of the last fills back; or, with basis points, correct its price by so much. What filled once is not undone twice."""
+        undone = {fill.exec_ref_id for _, fill in self.fills}
+        found = [f for _, f in self.fills[-20:] if f.exec_type is ExecType.TRADE and f.exec_id not in undone]
+        if not found or self.kind.books_by is BooksBy.CUM_QTY:
+            return  # a venue that counts does not name its trades
+        fill = found[pick % len(found)]
+        order, instrument = self._by_id[fill.cl_ord_id], self._instruments[fill.symbol]
+        self._note(Hostile(self._time.now, "correction" if px_bps else "bust", fill.symbol))
+        px = fill.last_px * (10_000 + px_bps) / 10_000
+        kept = fill.last_qty if px_bps else ZERO
+        order.cost += kept * px - fill.last_qty * fill.last_px
+        if not px_bps:
+            self._move(order, -fill.last_qty)
+        fee = fill.fee if px_bps else ZERO
+        self.cash -= fill.side.sign * (kept * px - fill.last_qty * fill.last_px) * instrument.contract_value + fee - fill.fee
+        exec_id = f"X{len(self.fills) + 1}"
+        exec_type = ExecType.TRADE_CORRECT if px_bps else ExecType.TRADE_CANCEL
+        self._tell_fill(order, exec_type, exec_id, qty=kept or fill.last_qty, px=px, fee=fee, ref=fill.exec_id)
         self._note(
-            Busted(
-                self._time.now,
-                order.order_id,
-                fill.exec_id,
-                fill.symbol,
-                fill.side,
-                fill.last_qty,
-                fill.last_px,
-                kept,
-                changed.last_px,
-            )
+            Busted(self._time.now, order.order_id, fill.exec_id, exec_id, fill.symbol, fill.side, fill.last_qty, kept, px, fee)
         )
-        exec_type = ExecType.TRADE_CANCEL if px is None else ExecType.TRADE_CORRECT
-        self._say(order, exec_type, exec_id=fill.exec_id, last_qty=fill.last_qty, last_px=changed.last_px, fee=changed.fee)
+
+    def fund(self, symbol: str, bps: int) -> None:
+        """Pay or take funding on what is held."""
+        held, quote = self.positions.get(symbol, ZERO), self.prices.get(symbol)
+        if not held or quote is None:
+            return
+        amount = (-held * quote[0] * self._instruments[symbol].contract_value * bps / 10_000).quantize(_EXACT)
+        now = self._clock.now()
+        adjusted = Adjusted(
+            at=now,
+            adjustment_id=f"A{len(self.adjustments) + 1}",
+            kind=AdjustmentKind.FUNDING,
+            symbol=symbol,
+            amount=amount,
+            transact_at=now,
+        )
+        self.adjustments.append(adjusted)
+        self.cash += amount
+        self._note(Funded(self._time.now, adjusted.adjustment_id, amount))
+        self._report(adjusted)
 
     # --- answers -------------------------------------------------------------------------------------------------------
 
+    @property
+    def _then(self) -> float:
+        """The moment that answers are about."""
+        return self._time.now - self.lag_s
+
     def order_by(self, cl_ord_id: str) -> VenueOrder | None:
         order = self._by_id.get(cl_ord_id)
-        return None if order is None else _shown(order)
+        return None if order is None or order.taken_t > self._then else self._shown(order)
 
     def orders_open(self) -> list[VenueOrder]:
-        return [_shown(order) for order in self.orders.values() if order.is_open]
+        """What worked then."""
+        then = self._then
+        if not self.lag_s:
+            return [self._shown(order) for order in self.open.values()]
+        return [self._shown(order) for order in self.orders.values() if order.taken_t <= then < order.over_t]
 
     def fills_since(self, since: datetime) -> list[VenueFill]:
-        return [fill for at, fill in self.fills if at >= since and fill.last_qty]
+        until = self._clock.now() - timedelta(seconds=self.lag_s)
+        return [fill for at, fill in self.fills if since <= at <= until]
 
     def held(self) -> dict[str, Decimal]:
-        return {symbol: qty for symbol, qty in self.positions.items() if qty}
+        if not self.lag_s:
+            return {symbol: qty for symbol, qty in self.positions.items() if qty}
+        then, found = self._then, dict.fromkeys(self.positions, ZERO)
+        for t, symbol, signed in self._moves:
+            if t <= then:
+                found[symbol] += signed
+        return {symbol: qty for symbol, qty in found.items() if qty}
+
+    def _shown(self, order: Resting) -> VenueOrder:
+        cum_qty = order.cum_qty_at(self._then) if self.lag_s else order.cum_qty
+        is_open = self._then < order.over_t if self.lag_s else order.is_open
+        return VenueOrder(
+            cl_ord_id=order.ids[-1],
+            order_id=order.order_id,
+            symbol=order.symbol,
+            side=order.side,
+            order_qty=order.qty,
+            cum_qty=cum_qty,
+            ord_type=order.ord_type,
+            ord_status=("PARTIALLY_FILLED" if cum_qty else "NEW") if is_open else order.status,
+            price=order.price,
+            stop_px=order.stop_px,
+            reduce_only=order.reduce_only,
+        )
 
     def _say(self, order: Resting, exec_type: ExecType, *, cl_ord_id: str = "", text: str = "", **more: Any) -> None:
         now = self._clock.now()
@@ -377,19 +464,3 @@ class Venue:
                 **more,
             )
         )
-
-
-def _shown(order: Resting) -> VenueOrder:
-    return VenueOrder(
-        cl_ord_id=order.ids[-1],
-        order_id=order.order_id,
-        symbol=order.symbol,
-        side=order.side,
-        order_qty=order.qty,
-        cum_qty=order.cum_qty,
-        ord_type=order.ord_type,
-        ord_status=order.status,
-        price=order.price,
-        stop_px=order.stop_px,
-        reduce_only=order.reduce_only,
-    )

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
 
-from execution.core.messages import Reported, SendCancel, SendReplace, VenueFill, VenueOrder
+from execution.core.messages import Adjusted, Reported, SendCancel, SendMassCancel, SendReplace, VenueFill, VenueOrder
 from execution.core.ports import LinkDown, NotSent, Refused
 from execution.simulator.facts import Began, Fact, Hostile
 from execution.simulator.venue import Venue
@@ -105,27 +105,25 @@ class Fates:
 class Wire:
     """One engine's connection. `held` says which token the engine holds and how long its lease lasts by the database's clock."""
 
-    is_eventually_consistent = False
-
     def __init__(
         self,
         venue: Venue,
         fates: Fates,
         *,
-        capabilities: frozenset[Capability],
         time: Time,
         loop: VirtualLoop,
         held: Callable[[], tuple[int, float]],
         note: Callable[[Fact], None],
     ) -> None:
-        self.capabilities = capabilities
+        self.capabilities = frozenset(venue.kind.capabilities)
+        self.is_eventually_consistent = bool(venue.kind.lag_s)
         self._venue = venue
         self._fates = fates
         self._time = time
         self._loop = loop
         self._held = held
         self._note = note
-        self._reports: asyncio.Queue[Reported | None] | None = None
+        self._reports: asyncio.Queue[Reported | Adjusted | None] | None = None
 
     async def open(self) -> None:
         """There is nothing to open."""
@@ -151,7 +149,12 @@ class Wire:
         fate = self._fate(What.REPLACE, request.symbol)
         await self._request(lambda: self._replace(request, fate), fate)
 
-    def _begin(self, cl_ord_id: str, request: Approved | SendCancel | SendReplace) -> None:
+    async def cancel_all(self, symbol: str) -> None:
+        self._begin("", SendMassCancel(symbol=symbol))
+        fate = self._fate(What.CANCEL, symbol)
+        await self._request(lambda: self._venue.cancel_all(symbol), fate)
+
+    def _begin(self, cl_ord_id: str, request: Approved | SendCancel | SendReplace | SendMassCancel) -> None:
         if self._loop.is_dead:
             raise NotSent("the process is gone")
         token, left_s = self._held()
@@ -223,7 +226,7 @@ class Wire:
 
     # --- reports -------------------------------------------------------------------------------------------------------
 
-    def deliver(self, report: Reported) -> None:
+    def deliver(self, report: Reported | Adjusted) -> None:
         """A word of the venue sets out for this engine."""
         fate = self._fate(What.REPORT, report.symbol) if self._reports is not None else None
         name = fate.name if fate is not None else ""
@@ -232,7 +235,7 @@ class Wire:
             for _ in range(2 if name == "twice" else 1):
                 self._time.call_at(self._time.now + self._fates.latency_s + late_s, self._hear, report)
 
-    def _hear(self, report: Reported) -> None:
+    def _hear(self, report: Reported | Adjusted) -> None:
         if self._reports is not None and not self._loop.is_dead and not self._fates.line_down:
             self._reports.put_nowait(report)
 
@@ -241,11 +244,14 @@ class Wire:
         if self._reports is not None and not self._loop.is_dead:
             self._reports.put_nowait(None)
 
-    async def reports(self) -> AsyncIterator[Reported]:
+    async def reports(self) -> AsyncIterator[Reported | Adjusted]:
+        """What the venue says from now on; what it paid is told once more to whoever opens."""
         if self._fates.line_down:
             raise LinkDown("the line is down")
-        reports: asyncio.Queue[Reported | None] = asyncio.Queue()
+        reports: asyncio.Queue[Reported | Adjusted | None] = asyncio.Queue()
         self._reports = reports
+        for adjusted in self._venue.adjustments:
+            reports.put_nowait(adjusted)
         try:
             while (report := await reports.get()) is not None:
                 yield report

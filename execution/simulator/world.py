@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from execution.core.messages import CommandSpec, DeskSettings, Reported
+from execution.core.messages import Adjusted, CommandSpec, DeskSettings, Reported
 from execution.engine.recovery import ReplayDiffers, rebuild
 from execution.engine.writer import Session, Write
 from execution.models import Account
@@ -53,9 +53,8 @@ class World:
         )
         self.fates = Fates()
         self.venue = Venue(
+            scene.venue,
             scene.settings.instruments,
-            capabilities=scene.venue.capabilities,
-            keeps_id=scene.venue.keeps_id,
             currency=CURRENCY,
             cash=CASH,
             time=self.time,
@@ -70,7 +69,6 @@ class World:
             rows=self.rows,
             venue=self.venue,
             fates=self.fates,
-            capabilities=frozenset(scene.venue.capabilities),
             timing=scene.settings.timing,
             prices=self.prices,
             snapshot_every=scene.snapshot_every,
@@ -236,7 +234,7 @@ class World:
     def hostile(self, what: str, symbol: str = "") -> None:
         self.note(Hostile(self.time.now, what, symbol))
 
-    def _report(self, report: Reported) -> None:
+    def _report(self, report: Reported | Adjusted) -> None:
         for process in self.processes:
             if process.wire is not None:
                 process.wire.deliver(report)
@@ -266,7 +264,7 @@ class World:
             changed_at = now - timedelta(seconds=still_s)
         quote = Quote(symbol, bid, ask, (bid + ask) / 2, now, received_at, changed_at)
         self._last[symbol] = quote
-        if bid > 0:
+        if 0 < bid <= ask:
             self.prices[symbol] = bid
         self.venue.price(symbol, bid, ask)
         if self.time.now < self._silent_until:
