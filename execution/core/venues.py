@@ -7,6 +7,7 @@ them, and says in one plain sentence what is wrong with one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -77,14 +78,23 @@ class Words(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()
 
 
+class Text(msgspec.Struct, frozen=True):
+    """A word, which must be given."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A time with its offset from UTC, which must be given."""
+
+
 class Rows(msgspec.Struct, frozen=True):
     """A list of objects with these fields."""
 
     fields: dict[str, Field]
 
 
-Field = Number | Choice | Words | Rows
+Field = Number | Choice | Words | Text | Moment | Rows
 
+_UNITS: Final = Number("1", "1", "10000")
 _PERCENT: Final = Number("0.0", "0", "100")
 _BPS: Final = Number("0.0", "-100", "10000")
 _MONEY: Final = Number("0.0", "0", "1000000")
@@ -140,6 +150,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
         "slippage": Rows(_SLIPPAGE),
         "funding_bps": Number("0.0", "-100", "100"),
         "funding_interval_h": Number("8", "1", "24"),
+        "splits": Rows({"symbol": Text(), "new": _UNITS, "old": _UNITS, "at": Moment()}),
         "leverage_max": Number("20", "1", "1000"),
         "self_trades": Choice(("NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT"), "NONE"),
         "without": Words(tuple(REMOVABLE)),
@@ -172,6 +183,9 @@ def venue_options(broker: str, options: Mapping[str, object]) -> dict[str, Any]:
     values = _object(known, options, "")
     for n, schedule in enumerate(values.get("fees", ()), start=1):
         _check_tiers(schedule["tiers"], f"fees {n}: ")
+    for n, split in enumerate(values.get("splits", ()), start=1):
+        if split["new"] == split["old"]:
+            raise ValueError(f"splits {n}: new and old are both {split['new']}, which splits nothing.")
     return values
 
 
@@ -197,6 +211,10 @@ def _told(field: Field) -> str:
             return f"{field.default} ({', '.join(field.words)})"
         case Words():
             return f"a list of {', '.join(field.words) or 'words'}"
+        case Text():
+            return "a word"
+        case Moment():
+            return "a time with its offset from UTC"
         case Rows():
             return f"a list of objects with {', '.join(field.fields)}"
 
@@ -232,6 +250,10 @@ def _value(field: Field, given: object, place: str) -> Any:
             return field.default if given is None else _word(field.words, given, place)
         case Words():
             return tuple(_word(field.words, word, place) for word in _list(given, place))
+        case Text():
+            return _word((), given, place)
+        case Moment():
+            return _moment(given, place)
         case Rows():
             return tuple(_row(field, row, f"{place} {n}") for n, row in enumerate(_list(given, place), start=1))
 
@@ -242,6 +264,16 @@ def _number(field: Number, given: object, place: str) -> Decimal | None:
     if isinstance(given, bool):
         raise ValueError(f"{place} must be a number, was “{given}”.")
     return number_within(place, field.default if given is None else given, (field.default or "", field.lowest, field.highest))
+
+
+def _moment(given: object, place: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(given) if isinstance(given, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(f"{place} must be a time with its offset from UTC, such as 2026-11-21T14:30:00Z, was “{given}”.")
+    return at.astimezone(UTC)
 
 
 def _word(words: Sequence[str], given: object, place: str) -> str:

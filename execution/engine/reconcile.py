@@ -7,15 +7,15 @@ judges what it hears; `asked_seq` and `asked_at` tell it what it already knew wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from execution.core.messages import Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill
-from execution.core.ports import FILLS_OVERLAP, Broker, BrokerError
+from execution.core.messages import Adjusted, Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill
+from execution.core.ports import FILLS_OVERLAP, Broker, BrokerError, TellsAdjustments
 from execution.engine.clock import AccountClock
 from execution.engine.lanes import Budget
 
@@ -68,6 +68,7 @@ class Reconciler:
                 positions = await self._timed(self._broker.positions)
                 balances = await self._timed(self._broker.balances)
                 fills = await self._timed(self._broker.fills_since, self._since(asked_at))
+                adjustments = await self._adjustments(self._since(asked_at))
             except (BrokerError, TimeoutError, OSError) as e:
                 attempt += 1
                 await self._pause(effect.query_id, attempt, e)
@@ -82,6 +83,7 @@ class Reconciler:
                     fills=tuple(fills),
                     positions=dict(positions),
                     balances=dict(balances),
+                    adjustments=tuple(adjustments),
                 )
             )
             return
@@ -114,6 +116,12 @@ class Reconciler:
                 )
             )
             return
+
+    async def _adjustments(self, since: datetime) -> Sequence[Adjusted]:
+        """What the venue moved without a trade, where it tells."""
+        if not isinstance(self._broker, TellsAdjustments):
+            return ()
+        return await self._timed(self._broker.adjustments_since, since)
 
     def _begin(self, key: str) -> int:
         self._askings[key] = self._askings.get(key, 0) + 1

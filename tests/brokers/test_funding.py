@@ -1,4 +1,4 @@
-"""Funding at the simulated venue: paid for holding a perpetual when an instant of the grid passes, kept before it is told, told once more."""
+"""Funding at the simulated venue: paid for holding a perpetual when an instant of the grid passes, kept before it is told, told to who asks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from execution.brokers.simulated import DatabaseStore, MemoryStore
 from execution.core.messages import Adjusted, AdjustmentKind, ExecType
 from risk.core.units import AssetClass, Instrument, Side
-from tests.brokers.builders import BTC, D, Told, broker, later, opened, order, quote
+from tests.brokers.builders import BTC, NOON, D, Told, broker, later, opened, order, quote
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.db]
 #: noon lies on the grid of four hours
@@ -89,7 +89,7 @@ async def test_it_pays_nobody_where_it_was_told_no_rate() -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "database"])
-async def test_it_settles_what_passed_while_it_was_closed_and_tells_the_last_day_again(kind: str) -> None:
+async def test_it_settles_what_passed_while_it_was_closed_and_tells_who_asks(kind: str) -> None:
     """Whoever opens it may have missed what was told; the id says that it is the same."""
     memory = MemoryStore()
 
@@ -107,8 +107,11 @@ async def test_it_settles_what_passed_while_it_was_closed_and_tells_the_last_day
     venue = broker(store(), **OPTIONS)
     await venue.open()
     told = Told(venue)
-    assert await adjusted(told, 1) == [first]
+    assert await venue.adjustments_since(NOON) == [first]
     venue.on_market(quote("99.99", "100.01", after=9 * HOUR))
-    assert [p.transact_at for p in await adjusted(told, 2)] == [later(4 * HOUR), later(8 * HOUR)]
+    [second] = await adjusted(told, 1)
+    assert second.transact_at == later(8 * HOUR)
+    assert await venue.adjustments_since(NOON) == [first, second]
+    assert await venue.adjustments_since(later(1)) == [], "asked by the venue's own clock, which stands still here"
     assert (await venue.balances())["USDT"] == cash - D("0.2")
     await venue.close()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from execution.core.messages import Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill, VenueOrder
+from execution.core.messages import (
+    Adjusted,
+    AdjustmentKind,
+    Event,
+    OrderFound,
+    QueryOrder,
+    QueryVenue,
+    Reconciled,
+    Timing,
+    VenueFill,
+    VenueOrder,
+)
 from execution.engine import reconcile
 from execution.engine.clock import AccountClock, Clock
 from execution.engine.lanes import Budget
@@ -34,6 +46,17 @@ def asked(venue: ScriptedVenue) -> tuple[Reconciler, list[Any]]:
     return Reconciler(venue, Knows(), clock=clock, timing=timing, budget=budget, take=heard.append), heard
 
 
+class TellingVenue(ScriptedVenue):
+    """One that can be asked for its adjustments."""
+
+    def __init__(self, *adjustments: Adjusted) -> None:
+        super().__init__()
+        self._adjustments = adjustments
+
+    async def adjustments_since(self, since: datetime) -> Sequence[Adjusted]:
+        return self._adjustments
+
+
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "pause_s", lambda key, attempt: 0.001)
@@ -45,6 +68,13 @@ async def test_it_answers_with_the_whole_picture_and_when_it_was_asked() -> None
     (answer,) = heard
     assert isinstance(answer, Reconciled)
     assert (answer.query_id, answer.asked_seq, answer.asked_at <= answer.at) == ("q1", 7, True)
+
+
+async def test_it_brings_what_the_venue_moved_without_a_trade_where_it_tells() -> None:
+    paid = Adjusted(at=NOON, adjustment_id="f1", kind=AdjustmentKind.FUNDING, symbol="BTCUSDT", amount=D(-1))
+    questions, heard = asked(TellingVenue(paid))
+    await questions.venue(QueryVenue(query_id="q1"))
+    assert heard[0].adjustments == (paid,)
 
 
 async def test_it_asks_until_the_venue_answers() -> None:

@@ -52,7 +52,7 @@ class SimulatedBroker:
         self.is_eventually_consistent = bool(self._faults.query_lag)
 
     async def open(self) -> None:
-        found = await self._store.open(currency=self._currency, cash=self._starting_cash, now=self._clock())
+        found = await self._store.open(currency=self._currency, cash=self._starting_cash)
         self._venue = Venue(
             rules=self._rules,
             instruments=self._instruments,
@@ -66,7 +66,6 @@ class SimulatedBroker:
         )
         held = {asset: holding.qty for asset, holding in found.holdings.items()}
         self._lag.opened([venue_order_of(order) for order in found.orders], held)
-        self._reports.put(*found.adjustments)
 
     async def close(self) -> None:
         self._venue = None
@@ -226,12 +225,12 @@ class SimulatedBroker:
             asyncio.get_running_loop().call_later(faults.bust_after_s, self._correct, order, fill)
 
     def _bust(self, order: BookOrder, fill: VenueFill) -> None:
-        if self._venue is not None:
+        if self._venue is not None and not self._venue.is_of_old_terms(fill):
             self._commit(self._venue.bust(order, fill, self._clock()))
 
     def _correct(self, order: BookOrder, fill: VenueFill) -> None:
         """One to five ticks away, up or down."""
-        if self._venue is not None:
+        if self._venue is not None and not self._venue.is_of_old_terms(fill):
             ticks = 1 + int(5 * chance(self._faults.seed, "ticks", fill.exec_id))
             away = ticks if chance(self._faults.seed, "up", fill.exec_id) < 0.5 else -ticks
             tick = self._instruments[fill.symbol].tick_size
@@ -277,6 +276,10 @@ class SimulatedBroker:
         """Executions booked at or after `since`, by the venue's clock, oldest first; what was taken back follows its fill."""
         found = await self._asked().fills_since(since)
         return self._lag.fills(self._clock(), found)
+
+    async def adjustments_since(self, since: datetime) -> Sequence[Adjusted]:
+        """What was booked without a trade at or after `since`, by the venue's clock, oldest first."""
+        return await self._asked().adjustments_since(since)
 
     async def positions(self) -> dict[str, Decimal]:
         return {asset: qty for asset, qty in (await self._held()).items() if asset in self._instruments and qty}

@@ -11,6 +11,7 @@ from execution.brokers.simulated.fees import Schedule, Tier, TierBy
 from execution.brokers.simulated.matching import Rules, SelfTrades
 from execution.brokers.simulated.orders import AT_ONCE, BookOrder, Holding
 from execution.brokers.simulated.slippage import Model, Slippage
+from execution.brokers.simulated.splits import Split
 from execution.core.messages import Adjusted, AdjustmentKind, ExecType, VenueFill, VenueOrder
 from execution.core.orders import OrdStatus
 from execution.core.venues import capabilities_of, venue_options
@@ -68,7 +69,16 @@ FILL_COLUMNS: Final = (
     "exec_ref_id",
     "booked_at",
 )
-ADJUSTMENT_COLUMNS: Final = ("adjustment_id", "kind", "symbol", "amount", "transact_at", "booked_at")
+ADJUSTMENT_COLUMNS: Final = (
+    "adjustment_id",
+    "kind",
+    "symbol",
+    "amount",
+    "new_units",
+    "old_units",
+    "transact_at",
+    "booked_at",
+)
 BALANCE_COLUMNS: Final = ("asset", "qty", "cost")
 
 Row = tuple[Any, ...]
@@ -168,6 +178,7 @@ def behaviour_of(options: Mapping[str, object]) -> tuple[Rules, Faults]:
         slippage=(*map(_slippage, values["slippage"]), plain_slippage),
         funding=_part(values["funding_bps"]),
         funding_interval=timedelta(hours=int(values["funding_interval_h"])),
+        splits=tuple(map(_split, values["splits"])),
         leverage_max=values["leverage_max"],
         self_trades=SelfTrades(values["self_trades"]),
         partial=float(values["partial_pct"]) / 100,
@@ -178,6 +189,10 @@ def behaviour_of(options: Mapping[str, object]) -> tuple[Rules, Faults]:
 
 def _part(bps: Decimal) -> Decimal:
     return bps / 10000
+
+
+def _split(row: Mapping[str, Any]) -> Split:
+    return Split(symbol=row["symbol"], new_units=row["new"], old_units=row["old"], at=row["at"])
 
 
 def _schedule(row: Mapping[str, Any]) -> Schedule:

@@ -12,6 +12,7 @@ import msgspec
 from execution.brokers.simulated.fees import Schedule, fill_fee, regulatory_fee, schedule_of
 from execution.brokers.simulated.orders import BookOrder, Holding
 from execution.core.messages import ExecType, VenueFill
+from execution.core.positions import split_qty
 from risk.core.units import ZERO, AssetClass, Instrument, Quote, Side
 
 #: where a buy brings the asset itself; on margin it brings a position, and fees are money
@@ -56,6 +57,11 @@ class Ledger:
     def receive(self, currency: str, amount: Decimal) -> None:
         """Money that moved without a trade."""
         self.holdings.setdefault(currency, Holding()).qty += amount
+
+    def split(self, symbol: str, new_units: Decimal, old_units: Decimal) -> None:
+        """Count a position in other units; what it cost is what it cost."""
+        holding = self.holdings.setdefault(symbol, Holding())
+        holding.qty = split_qty(holding.qty, new_units, old_units)
 
     def book(self, order: BookOrder, qty: Decimal, price: Decimal, liquidity: str, at: datetime) -> VenueFill:
         """Book a fill of the order: what it bought and paid, and its fee."""

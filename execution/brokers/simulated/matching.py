@@ -20,7 +20,7 @@ from enum import StrEnum
 import msgspec
 
 from execution.brokers.simulated import refusals
-from execution.brokers.simulated.book import Book, Turn
+from execution.brokers.simulated.book import Activity, Book, Turn
 from execution.brokers.simulated.fees import Schedule
 from execution.brokers.simulated.funding import Funding
 from execution.brokers.simulated.ledger import Ledger
@@ -35,6 +35,7 @@ from execution.brokers.simulated.orders import (
     report,
 )
 from execution.brokers.simulated.slippage import Seen, Slippage, amount, slippage_of
+from execution.brokers.simulated.splits import Split, Splits
 from execution.core.messages import Adjusted, Bar, ExecType, SendReplace, Trade, VenueFill
 from execution.core.orders import OrdStatus
 from execution.core.venues import VENUES
@@ -60,6 +61,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     slippage: tuple[Slippage, ...] = (Slippage(),)
     funding: Decimal = ZERO
     funding_interval: timedelta = timedelta(hours=8)
+    splits: tuple[Split, ...] = ()
     leverage_max: Decimal = Decimal(20)
     self_trades: SelfTrades = SelfTrades.NONE
     partial: float = 0.0
@@ -88,6 +90,8 @@ class Venue:
             instruments=instruments, currency=currency, holdings=holdings, fees=rules.fees, fills_so_far=fills_so_far
         )
         self._funding = Funding(rules.funding, rules.funding_interval, moved_at or {})
+        self._splits = Splits(rules.splits, moved_at or {})
+        self._adjusts = bool(rules.funding or rules.splits)
         self._books: dict[str, Book] = {}
         #: the ids that replaces gave to working orders → the ids they came with
         self._renamed: dict[str, str] = {}
@@ -286,15 +290,40 @@ class Venue:
 
     def market(self, event: Quote | Trade | Bar, now: datetime) -> Outcome | None:
         """Let a market event happen; None when it changed nothing, which is the usual case."""
-        if not self._rules.funding:
+        if not self._adjusts:
             return self._happen(event, now)
-        adjustments = self._fund(event, now)
-        outcome = self._happen(event, now)
-        if adjustments:
-            outcome = outcome or Outcome()
-            outcome.adjustments = adjustments
-            outcome.assets.add(self._instruments[event.symbol].currency)
+        before = Outcome()
+        if adjustments := self._fund(event, now):
+            before.adjustments = adjustments
+            before.assets.add(self._instruments[event.symbol].currency)
+        for split in self._splits.due(event.symbol, event.start_at if isinstance(event, Bar) else event.at):
+            before.join(self._split(split, now))
+        after = self._happen(event, now)
+        if after is not None:
+            before.join(after)
+        return before if before.adjustments else after
+
+    def _split(self, split: Split, now: datetime) -> Outcome:
+        """Count the position in new terms and cancel what rests in old ones. Where there is neither, nobody needs to hear of it."""
+        book = self._book(split.symbol)
+        turn = self._turn(book, now)
+        outcome = turn.outcome
+        if not book.orders and not self._ledger.holdings.get(split.symbol, Holding()).qty:
+            return outcome
+        for order in list(book.orders.values()):
+            self._end(turn, order, OrdStatus.CANCELED, "the instrument was split")
+        self._ledger.split(split.symbol, split.new_units, split.old_units)
+        if book.quote is not None:
+            book.quote = split.quote(book.quote)
+        if book.activity is not None:
+            book.activity = Activity()
+        outcome.assets.add(split.symbol)
+        outcome.adjustments.append(split.told(now))
         return outcome
+
+    def is_of_old_terms(self, fill: VenueFill) -> bool:
+        """Whether the fill's instrument was split since."""
+        return self._splits.is_before(fill.symbol, fill.transact_at)
 
     def _fund(self, event: Quote | Trade | Bar, now: datetime) -> list[Adjusted]:
         """Settle what became due before the event, on the position as it was."""

@@ -107,6 +107,15 @@ class Outcome(msgspec.Struct):
     #: ids of replaces that were done, and the order each names
     renamed: dict[str, BookOrder] = {}
 
+    def join(self, later: Outcome) -> None:
+        """Take what happened next into this one."""
+        self.orders |= later.orders
+        self.fills += later.fills
+        self.assets |= later.assets
+        self.reports += later.reports
+        self.adjustments += later.adjustments
+        self.renamed |= later.renamed
+
 
 def chance(seed: int, *keys: object) -> float:
     """A number in [0, 1) that belongs to these keys."""

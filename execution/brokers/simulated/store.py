@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _BATCH_MAX: Final = 500
-#: adjustments this young are told to whoever opens the venue, who may have missed them
-_TOLD_AGAIN: Final = timedelta(days=1)
 _RETRY_S: Final = (0.02, 0.1, 0.5, 1.0)
 
 
@@ -65,22 +63,21 @@ Then = Callable[[frozenset[str]], None]
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the venue finds when it is opened: the working orders, with their fills, what the account holds, and what moved it.
+    """What the venue finds when it is opened: the working orders, with their fills, and what the account holds.
 
-    `moved_at` is the market's time of the last fill or adjustment of each position; `adjustments` are all of the last day.
+    `moved_at` is the market's time of the last fill or adjustment of each position.
     """
 
     orders: tuple[BookOrder, ...]
     fills: tuple[VenueFill, ...]
     holdings: dict[str, Holding]
     moved_at: dict[str, datetime]
-    adjustments: tuple[Adjusted, ...]
     orders_so_far: int
     fills_so_far: int
 
 
 class Store(Protocol):
-    async def open(self, *, currency: str, cash: Decimal, now: datetime) -> Loaded:
+    async def open(self, *, currency: str, cash: Decimal) -> Loaded:
         """What is kept; a new account begins with `cash`."""
 
     def write(self, batch: Batch, then: Then) -> None:
@@ -92,6 +89,8 @@ class Store(Protocol):
     async def orders_open(self) -> list[VenueOrder]: ...
 
     async def fills_since(self, since: datetime) -> list[VenueFill]: ...
+
+    async def adjustments_since(self, since: datetime) -> list[Adjusted]: ...
 
     async def balances(self) -> dict[str, Decimal]: ...
 
@@ -117,7 +116,7 @@ class MemoryStore:
         self._adjustments: list[Row] = []
         self._balances: dict[str, Row] = {}
 
-    async def open(self, *, currency: str, cash: Decimal, now: datetime) -> Loaded:
+    async def open(self, *, currency: str, cash: Decimal) -> Loaded:
         self._balances.setdefault(currency, (currency, cash, Decimal(0)))
         orders = tuple(order_of(row) for row in self._orders.values() if row[_STATUS] in OPEN)
         fills = map(fill_of, self._fills)
@@ -129,7 +128,6 @@ class MemoryStore:
                 [(row[_FILL_SYMBOL], row[_FILL_AT]) for row in self._fills]
                 + [(row[_ADJUSTED_SYMBOL], row[_ADJUSTED_AT]) for row in self._adjustments]
             ),
-            adjustments=tuple(adjustment_of(row) for row in self._adjustments if row[-1] >= now - _TOLD_AGAIN),
             orders_so_far=len(self._orders),
             fills_so_far=len(self._fills),
         )
@@ -153,6 +151,9 @@ class MemoryStore:
 
     async def fills_since(self, since: datetime) -> list[VenueFill]:
         return [fill_of(row) for row in self._fills if row[-1] >= since]
+
+    async def adjustments_since(self, since: datetime) -> list[Adjusted]:
+        return [adjustment_of(row) for row in self._adjustments if row[-1] >= since]
 
     async def balances(self) -> dict[str, Decimal]:
         return {asset: qty for asset, qty, _ in self._balances.values()}
@@ -184,11 +185,11 @@ class DatabaseStore:
 
     # --- on the loop ----------------------------------------------------------------------------------------------------
 
-    async def open(self, *, currency: str, cash: Decimal, now: datetime) -> Loaded:
+    async def open(self, *, currency: str, cash: Decimal) -> Loaded:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=f"venue-{self._account}", daemon=True)
         self._thread.start()
-        return await self._read(lambda: self._load(currency, cash, now))
+        return await self._read(lambda: self._load(currency, cash))
 
     def write(self, batch: Batch, then: Then) -> None:
         self._queue.put(_Write(batch, then))
@@ -203,6 +204,10 @@ class DatabaseStore:
     async def fills_since(self, since: datetime) -> list[VenueFill]:
         rows = PaperFill.objects.using(self._using).filter(account=self._account, booked_at__gte=since).order_by("id")
         return await self._read(lambda: [fill_of(row) for row in rows.values_list(*FILL_COLUMNS)])
+
+    async def adjustments_since(self, since: datetime) -> list[Adjusted]:
+        rows = PaperAdjustment.objects.using(self._using).filter(account=self._account, booked_at__gte=since).order_by("id")
+        return await self._read(lambda: [adjustment_of(row) for row in rows.values_list(*ADJUSTMENT_COLUMNS)])
 
     async def balances(self) -> dict[str, Decimal]:
         rows = PaperBalance.objects.using(self._using).filter(account=self._account)
@@ -314,7 +319,7 @@ class DatabaseStore:
         replaces = PaperReplace.objects.using(self._using).filter(account=self._account, cl_ord_id=cl_ord_id)
         return self._orders(cl_ord_id__in=replaces.values("orig_cl_ord_id"))
 
-    def _load(self, currency: str, cash: Decimal, now: datetime) -> Loaded:
+    def _load(self, currency: str, cash: Decimal) -> Loaded:
         balances = PaperBalance.objects.using(self._using)
         balances.get_or_create(account=self._account, asset=currency, defaults={"qty": cash})
         rows = self._orders(ord_status__in=OPEN)
@@ -324,7 +329,6 @@ class DatabaseStore:
             fills=tuple(fill_of(row) for row in fills.order_by("id").values_list(*FILL_COLUMNS)),
             holdings={b.asset: Holding(b.qty, b.cost) for b in balances.filter(account=self._account)},
             moved_at=self._moved_at(),
-            adjustments=self._adjustments(now),
             orders_so_far=self._last(PaperOrder, "order_id"),
             fills_so_far=self._last(PaperFill, "exec_id"),
         )
@@ -334,10 +338,6 @@ class DatabaseStore:
         adjustments = PaperAdjustment.objects.using(self._using).filter(account=self._account)
         last = models.Max("transact_at")
         return _moved_at(row for rows in (fills, adjustments) for row in rows.values_list("symbol").annotate(last))
-
-    def _adjustments(self, now: datetime) -> tuple[Adjusted, ...]:
-        rows = PaperAdjustment.objects.using(self._using).filter(account=self._account, booked_at__gte=now - _TOLD_AGAIN)
-        return tuple(adjustment_of(row) for row in rows.order_by("id").values_list(*ADJUSTMENT_COLUMNS))
 
     def _last(self, model: Any, column: str) -> int:
         """The highest number given out so far: ids are a letter and nine digits."""
