@@ -33,7 +33,7 @@ from execution.models import (
     SymbolState,
 )
 from risk.core.portfolio import Reading, Standing, readings
-from risk.core.units import ZERO, ScopeKind
+from risk.core.units import ZERO, ScopeKind, multiple_below
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt, Instrument
 from risk.selectors import limits_value
@@ -181,7 +181,10 @@ class Overview:
         resting = [o for o in self._stops_of.get(key, []) if is_resting(o)]
         covered = sum((o.leaves_qty for o in resting), ZERO)
         target = self.orders_by_id.get((position.account_id, bracket.target_id)) if bracket else None
-        return Protection(bracket, resting[-1] if resting else None, target, covered, abs(position.qty))
+        instrument = self.instruments.get(position.symbol)
+        # what is less than a lot can neither be protected nor closed: it counts as flat
+        qty = multiple_below(abs(position.qty), instrument.lot_size) if instrument is not None else abs(position.qty)
+        return Protection(bracket, resting[-1] if resting else None, target, covered, qty)
 
     def bot_position(self, bot: Bot) -> list[Position]:
         found = (self.positions_by_symbol.get((bot.account_id, symbol)) for symbol in self.symbols_of.get(bot.pk, ()))

@@ -16,10 +16,12 @@ from execution.core.orders import OrdStatus
 from execution.models import AccountState, BotState, Bracket, Engine, Order, Position, SymbolState
 from execution.selectors import Overview
 from risk.core.portfolio import Reading
-from risk.models import AccountLimits, Halt
+from risk.models import AccountLimits, Halt, Instrument
 from tests.console import factories
 from tests.console.factories import DeskRows
-from tradingdesk.console import page, strip, tour
+from tradingdesk.console import cells, page, strip, tour
+from tradingdesk.console.access import Rights
+from tradingdesk.console.cells import Context
 from tradingdesk.console.figures import measured
 
 
@@ -212,6 +214,16 @@ def test_it_says_what_would_go_on_if_this_machine_died(calm: DeskRows) -> None:
     assert (told["stops"], told["positions"], told["entries"]) == (2, 3, 1)
     assert [p.symbol for p in told["naked"]] == ["BTCUSDT"]
     assert [b.symbol for b in told["watched"]] == ["ETHUSDT"]
+
+
+def test_it_calls_less_than_a_lot_dust_and_alarms_nobody(calm: DeskRows) -> None:
+    _no_stop(calm)
+    lot = Instrument.objects.get(symbol="BTCUSDT").lot_size
+    Position.objects.filter(symbol="BTCUSDT").update(qty=lot / 2)
+    seen = look(calm)
+    [row] = [p for p in seen.positions if p.symbol == "BTCUSDT"]
+    assert seen.naked == []
+    assert "dust" in cells.position_protection(row, Context(seen, Rights()))
 
 
 def test_it_does_not_alarm_about_a_stop_that_a_person_took_away(calm: DeskRows) -> None:

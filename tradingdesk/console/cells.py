@@ -458,6 +458,8 @@ def position_realised(row: Position, context: Context) -> Html:
 def position_protection(row: Position, context: Context) -> Html:
     """ "armed  stop 60,100 · 0.42/0.42 · −2.1 %" in a chip and a small line."""
     found = context.look.protection_of(row)
+    if not found.qty:
+        return chip("dust", "", "less than one lot: it can neither be protected nor closed, and counts as flat")
     covered = f"{_qty(found.covered_qty, row.symbol, context.look)}/{_qty(found.qty, row.symbol, context.look)}"
     if not found.is_full:
         is_chosen = found.bracket is not None and found.bracket.is_stop_waived
