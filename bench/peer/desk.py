@@ -152,6 +152,8 @@ class Ours:
                 self._take(self._picture(effect.query_id))  # later pictures would be of a venue in our own memory: not asked
 
     def _happened(self, outcome: Outcome) -> None:
+        for adjusted in outcome.adjustments:
+            self._take(adjusted)
         for report in outcome.reports:
             self._take(report)
 

@@ -193,7 +193,11 @@ class Minute:
             self._happened(self._venue.replace(order, effect, self._now))
 
     def _happened(self, outcome: Outcome | None) -> None:
-        for report in outcome.reports if outcome else ():
+        if outcome is None:
+            return
+        for adjusted in outcome.adjustments:
+            self._take(msgspec.structs.replace(adjusted, at=self._now))
+        for report in outcome.reports:
             self._take(msgspec.structs.replace(report, at=self._now))
 
     def _picture(self, effect: QueryVenue) -> Reconciled:
