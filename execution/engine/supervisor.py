@@ -228,6 +228,9 @@ class Supervisor:
                     await self._cancel_lost_entries(slot)
                 await runner.run()
             except Exception as error:  # whatever ended it: the account is rebuilt from its journal
+                if slot.is_leaving:
+                    # a task group that fails while it is canceled swallows the cancellation
+                    return
                 errors = list(_leaves(error))
                 if any(isinstance(e, Lost) for e in errors):
                     break

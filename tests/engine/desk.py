@@ -225,6 +225,7 @@ class Engine:
             if slot.runner is not None and slot.runner.is_open:
                 slot.runner._loop._session.is_broken = True
                 slot.runner._outbox.abandon()
+            slot.is_leaving = True
             if slot.task is not None:
                 slot.task.cancel()
                 await asyncio.wait([slot.task])

@@ -217,6 +217,23 @@ async def test_it_forgives_a_brain_that_raises_now_and_then(place: Place) -> Non
     assert not await place.rows(Halt.objects.exists)
 
 
+async def test_it_ends_at_once_though_a_runner_fails_while_it_is_canceled(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = asyncio.Event()
+
+    async def fail_when_canceled(_: Any) -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError("its own failure") from None
+
+    monkeypatch.setattr("execution.engine.runner.Runner.run", fail_when_canceled)
+    async with place.engine() as engine:
+        await asyncio.wait_for(running.wait(), 10)
+        await asyncio.wait_for(engine.drain(), 10)
+    assert not await place.rows(Alarm.objects.exists), "nobody is told of a failure that was asked for"
+
+
 async def test_it_lets_an_account_go_that_another_engine_took(place: Place) -> None:
     async with place.engine("one") as one:
         await one.active()
