@@ -63,6 +63,8 @@ from risk.core.units import ZERO, Quote, ScopeKind, Side
 from risk.core.verdict import Approved, Capability, OrderClass
 
 _LONG_AGO: Final = float("-inf")
+#: what a word of the venue takes to be heard and acted on, where nothing holds it up
+_HEARD_S: Final = 0.05
 #: commands that restrict or take away: nothing may hold them up
 _SAFETY: Final = frozenset({CommandKind.HALT, CommandKind.KILL, CommandKind.PAUSE})
 #: commands by which a person takes the protection of a symbol into their own hands
@@ -149,6 +151,7 @@ class Auditor:
         self._unable_until = 0.0
         self._lease_until = 0.0
         self._submitted: dict[str, Approved] = {}
+        self._began_t: dict[str, float] = {}
         self._effects: Counter[tuple[str, str]] = Counter()
         self._cancels_begun: dict[str, float] = {}
         self._entries_of: dict[str, str] = {}
@@ -313,6 +316,7 @@ class Auditor:
         if isinstance(began.request, Approved):
             self.holds(began.cl_ord_id not in self._submitted, ONCE, f"{began.cl_ord_id} left a second time")
             self._submitted[began.cl_ord_id] = began.request
+            self._began_t[began.cl_ord_id] = self._t
 
     def _was_fenced(self, began: Began) -> None:
         how = f"{began.cl_ord_id} left with {began.lease_left_s:.3f} s of the lease left, and a request may take {self._send_timeout_s} s"
@@ -414,8 +418,9 @@ class Auditor:
             self._entered[fill.symbol, fill.side] = self._t
         if asked is None or asked.order_class is OrderClass.ENTRY or fill.symbol in self._odd:
             return
-        if not self._reduces and self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= order.taken_t:
-            return  # where exits open, an entry of the other side that filled meanwhile took the exit's part away
+        known_t = self._began_t.get(order.cl_ord_id, order.taken_t) - _HEARD_S
+        if not self._reduces and self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= known_t:
+            return  # where exits open, an entry of the other side that filled unheard took the exit's part away
         is_closing = held * signed < 0 and abs(signed) <= abs(held)
         self.holds(is_closing, NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
 
