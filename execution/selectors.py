@@ -25,6 +25,7 @@ from execution.models import (
     BotState,
     Bracket,
     Command,
+    Discrepancy,
     Engine,
     Fill,
     Order,
@@ -397,6 +398,11 @@ def brackets_listed(account_ids: Iterable[int], *, state: str = "open", bot: str
 
 def positions_listed(account_ids: Iterable[int]) -> QuerySet[Position]:
     return Position.objects.filter(account__in=account_ids, is_open=True).select_related("account").order_by("symbol")
+
+
+def discrepancies_open(account_ids: Iterable[int]) -> list[Discrepancy]:
+    """Symbols of which the venue holds another quantity than we, the oldest difference first."""
+    return list(Discrepancy.objects.filter(account__in=account_ids, ended_at=None).select_related("account").order_by("since"))
 
 
 def _of(found: QuerySet[Any], bot: str, symbol: str) -> QuerySet[Any]:

@@ -26,8 +26,8 @@ desk.signedOut = (answer) => {
   return Boolean(address);
 };
 
-// Starting, resuming and clearing wait until the page is current; safer acts never do.
-const isRisky = (address) => /\/(start|resume|clear|reset)\/$/.test(new URL(address, location.href).pathname);
+// Starting, resuming, clearing, and what moves a leg or settles a quantity wait until the page is current; safer acts never do.
+const isRisky = (address) => /\/(start|resume|clear|reset|move|adopt|ignore)\/$/.test(new URL(address, location.href).pathname);
 
 async function act(form, submitter) {
   const address = submitter?.getAttribute("formaction") || form.getAttribute("action") || location.pathname;
@@ -58,6 +58,8 @@ function told(form, html, status) {
   if (into) {
     into.replaceChildren(box.content);
     htmx.process(into);
+    const shell = into.closest("dialog");
+    if (shell && !shell.open) shell.showModal();
     return;
   }
   if (status === 403 && !box.content.querySelector(".said")) {

@@ -27,6 +27,7 @@ from execution.models import (
     BotState,
     Bracket,
     Command,
+    Discrepancy,
     Engine,
     Fill,
     Lease,
@@ -357,6 +358,13 @@ def alarm(account_: Account, title: str = "Target leg refused", priority: int = 
         **fields,
     }
     return Alarm.objects.create(account=account_, title=title, priority=priority, **values)
+
+
+def discrepancy(account_: Account, symbol: str, ours: str = "3.10", theirs: str = "2.10") -> Discrepancy:
+    """The one disagreement that stands about this symbol."""
+    now = timezone.now()
+    values = {"ours": D(ours), "theirs": D(theirs), "since": now - timedelta(minutes=5), "seen_at": now}
+    return Discrepancy.objects.get_or_create(account=account_, symbol=symbol, ended_at=None, defaults=values)[0]
 
 
 def kill(

@@ -33,6 +33,7 @@ def pages(desk: DeskRows) -> dict[str, str]:
         halt_id="halt-1", scope="BOT", scope_key="ema-btc", mode="HALTED", cause="MANUAL", by="maria", at=desk.at
     )
     kill = factories.kill(desk.account)
+    factories.discrepancy(desk.account, "ETHUSDT")
     args: dict[str, list[Any]] = {
         "desk": [],
         "tour": [],
@@ -42,9 +43,15 @@ def pages(desk: DeskRows) -> dict[str, str]:
         "order": [leg.pk],
         "brackets": [],
         "bracket-cancel": [code, leg.bracket_id],
+        "bracket-arm": [code, leg.bracket_id],
+        "stop-move": [code, leg.bracket_id],
+        "target-move": [code, leg.bracket_id],
         "positions": [],
         "position-close": [code, "BTCUSDT"],
         "bots": [],
+        "position-arm": [code, "BTCUSDT"],
+        "discrepancy-adopt": [code, "ETHUSDT"],
+        "discrepancy-ignore": [code, "ETHUSDT"],
         "bots-resume": [],
         "bot": ["ema-btc"],
         "chart": ["ema-btc"],
@@ -66,6 +73,7 @@ def acts(desk: DeskRows) -> dict[str, str]:
     leg = Order.objects.filter(purpose="TAKE_PROFIT").latest("pk")
     alarm = factories.alarm(desk.account)
     SymbolState.objects.filter(symbol="BTCUSDT").update(breaker_tripped_at=desk.at)
+    factories.discrepancy(desk.account, "ETHUSDT")
     halt = Halt.objects.create(
         halt_id="halt-2", scope="BOT", scope_key="mr-eth", mode="HALTED", cause="MANUAL", by="maria", at=desk.at
     )
@@ -75,7 +83,15 @@ def acts(desk: DeskRows) -> dict[str, str]:
         "leg-cancel": [code, leg.cl_ord_id],
         "bracket-cancel": [code, leg.bracket_id],
         "position-close": [code, "BTCUSDT"],
+        "bracket-arm": [code, leg.bracket_id],
+        "bracket-query": [code, leg.bracket_id],
+        "stop-move": [code, leg.bracket_id],
+        "target-move": [code, leg.bracket_id],
+        "account-query": [code],
         "bot-start": ["ema-btc"],
+        "position-arm": [code, "BTCUSDT"],
+        "discrepancy-adopt": [code, "ETHUSDT"],
+        "discrepancy-ignore": [code, "ETHUSDT"],
         "bot-pause": ["ema-btc"],
         "bot-resume": ["ema-btc"],
         "bots-resume": [],
@@ -97,10 +113,23 @@ BODIES: dict[str, dict[str, str]] = {
     "halt": {"scope": "BOT", "bot_key": "ema-btc", "mode": "REDUCE_ONLY"},
     "halt-clear": {"reason": "looked at it"},
 }
+    "stop-move": {"price": "138.2"},
+    "target-move": {"price": "150"},
+    "bracket-arm": {"stop_px": "138.2"},
+    "position-arm": {"stop_px": "60000", "target_px": "65000"},
 #: acts whose form says what it showed, and the page it is on; the others are asked under their own address
-SEALED = {"bot-start": "", "bots-resume": "", "halt-clear": "", "bot-resume": "/bots/", "breaker-reset": "/bots/ema-btc/"}
+#: acts whose form shows what stands now, and whose answer is the act with its steps
+BY_HAND = {"stop-move", "target-move", "bracket-arm", "position-arm", "discrepancy-adopt", "discrepancy-ignore"}
+SEALED = {
+    **dict.fromkeys(("bot-start", "bots-resume", "halt-clear", *BY_HAND), ""),
+    "bot-resume": "/bots/",
+    "breaker-reset": "/bots/ema-btc/",
+}
 #: pages that only ask before an act, and are closed to who may not act
-ASKING = {"bracket-cancel", "position-close", "bots-resume", "bot-start", "bot-stop", "bot-flatten", "kill", "halt", "halt-clear"}
+ASKING = {
+    *BY_HAND,
+    *("bracket-cancel", "position-close", "bots-resume", "bot-start", "bot-stop", "bot-flatten", "kill", "halt", "halt-clear"),
+}
 #: what risk may do without a trader's rights
 SAFER = {"bot-pause", "kill", "halt", "halt-clear", "alarm-ack"}
 #: acts that were refused for a reason of the desk, not of rights: nothing is paused, and a bot that runs under a halt does not start
@@ -164,7 +193,7 @@ def test_it_asks_nobody_in(desk: DeskRows) -> None:
 
 
 def test_it_gives_htmx_the_drawer_only(desk: DeskRows, alice: User) -> None:
-    for name in ("signal", "order", "kill", "halt", "bot-stop", "position-close"):
+    for name in ("signal", "order", "kill", "halt", "bot-stop", "position-close", *BY_HAND):
         html = ask(client_of(alice), pages_once(desk)[name], **HTMX).content.decode()
         assert "<html" not in html, name
         assert html.strip(), name
@@ -220,7 +249,10 @@ def test_it_knows_no_account_for_a_trader_of_another(desk: DeskRows) -> None:
 
 
 def test_it_acts_by_post_only(desk: DeskRows, alice: User) -> None:
-    for name in ("order-cancel", "leg-cancel", "bot-pause", "bot-resume", "alarm-ack", "breaker-reset"):
+    for name in (
+        *("order-cancel", "leg-cancel", "bot-pause", "bot-resume", "alarm-ack", "breaker-reset"),
+        *("order-query", "bracket-query", "account-query"),
+    ):
         assert client_of(alice).get(acts_once(desk)[name]).status_code == 405, name
 
 

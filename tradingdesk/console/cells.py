@@ -89,6 +89,13 @@ def dialog_link(label: str, href: str, css: str = "") -> SafeString:
     return format_html('<a href="{}" class="btn {}" data-dialog>{}</a>', href, css, label)
 
 
+def more(label: str, items: list[SafeString]) -> SafeString:
+    """Buttons and links under ⋯."""
+    inner = format_html_join("", "{}", ((item,) for item in items))
+    menu = '<details class="more"><summary class="btn" aria-label="{}">⋯</summary><div>{}</div></details>'
+    return format_html(menu, label, inner)
+
+
 def drawer_link(label: Html, href: str, css: str = "") -> SafeString:
     return format_html('<a href="{}" class="{}" data-drawer>{}</a>', href, css, label)
 
@@ -248,11 +255,7 @@ def _menu(code: str, *, may_stop: bool, may_flatten: bool) -> SafeString:
     if may_flatten:
         items.append(dialog_link("Flatten…", reverse("console:bot-flatten", args=[code])))
     items.append(dialog_link("Kill…", strip.kill_href("BOT", code), "danger"))
-    inner = format_html_join("", "{}", ((item,) for item in items))
-    label = f"More acts of {code}"
-    return format_html(
-        '<details class="more"><summary class="btn" aria-label="{}">⋯</summary><div>{}</div></details>', label, inner
-    )
+    return more(f"More acts of {code}", items)
 
 
 # --- signals -----------------------------------------------------------------------------------------------------------
@@ -410,16 +413,31 @@ def bracket_covered(row: Bracket, context: Context) -> Html:
 def bracket_acts(row: Bracket, context: Context) -> Html:
     if not row.is_open or not context.rights.may_trade:
         return ""
-    account = context.look.accounts_by_id[row.account_id].code
-    working = context.look.orders_by_id
-    buttons = [
-        post_button(f"Cancel {name}", reverse("console:leg-cancel", args=[account, leg]))
+    args = [context.look.accounts_by_id[row.account_id].code, row.bracket_id]
+    legs = [
+        post_button(f"Cancel {name}", reverse("console:leg-cancel", args=[args[0], leg]))
         for name, leg in (("target", row.target_id), ("stop", row.stop_id))
-        if (order := working.get((row.account_id, leg))) is not None and order.ord_status != OrdStatus.PENDING_CANCEL
+        if (order := context.look.orders_by_id.get((row.account_id, leg))) and order.ord_status != OrdStatus.PENDING_CANCEL
     ]
-    if len(buttons) == 2:
-        buttons.append(dialog_link("Both…", reverse("console:bracket-cancel", args=[account, row.bracket_id])))
-    return format_html_join("", "{}", ((button,) for button in buttons))
+    if row.open_qty and (row.stop_px is None or row.is_stop_waived or row.naked_since):
+        legs.append(dialog_link("Protect…", reverse("console:bracket-arm", args=args)))
+    menu = more(f"More acts of the bracket of {row.symbol}", _bracket_menu(row, args, are_both=len(legs) == 2))
+    return format_html("{}{}", format_html_join("", "{}", ((button,) for button in legs)), menu)
+
+
+def _bracket_menu(row: Bracket, args: list[str], *, are_both: bool) -> list[SafeString]:
+    """The rest of a bracket's acts, under ⋯."""
+    items = []
+    if row.stop_px is not None and not row.is_stop_waived:
+        items.append(dialog_link("Move stop…", reverse("console:stop-move", args=args)))
+    if row.target_px is not None and not row.is_target_waived:
+        items.append(dialog_link("Move target…", reverse("console:target-move", args=args)))
+    if row.open_qty:
+        items.append(dialog_link("Protect…", reverse("console:bracket-arm", args=args)))
+    items.append(post_button("Ask the venue", reverse("console:bracket-query", args=args)))
+    if are_both:
+        items.append(dialog_link("Cancel both…", reverse("console:bracket-cancel", args=args), "danger"))
+    return items
 
 
 # --- positions ---------------------------------------------------------------------------------------------------------
@@ -481,8 +499,9 @@ def position_since(row: Position, context: Context) -> Html:
 def position_acts(row: Position, context: Context) -> Html:
     if not context.rights.may_trade:
         return ""
-    account = context.look.accounts_by_id[row.account_id].code
-    return dialog_link("Close…", reverse("console:position-close", args=[account, row.symbol]))
+    args = [context.look.accounts_by_id[row.account_id].code, row.symbol]
+    close = dialog_link("Close…", reverse("console:position-close", args=args))
+    return format_html("{}{}", dialog_link("Protect…", reverse("console:position-arm", args=args)), close)
 
 
 def notional(position: Position) -> Decimal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 
@@ -63,8 +63,42 @@ class HaltForm(ScopeForm):
 class ClearForm(forms.Form):
     reason = forms.CharField(max_length=300, error_messages={"required": "Say why: it is kept in the audit."})
     phrase = forms.CharField(required=False, max_length=80)
+    keeps_baseline = forms.BooleanField(required=False)
 
 
 class StopForm(forms.Form):
     mode = forms.ChoiceField(choices=[(mode.value, mode.value) for mode in StopMode], initial=StopMode.NOW)
     reason = forms.CharField(required=False, max_length=300)
+
+
+class PriceField(forms.DecimalField):
+    """A price as people type it: digits and a point. Whether it can be used is the Desk's to say."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "required": "Give a price.",
+        "invalid": "That is not a price: write it with digits and a point, like 60100.5.",
+        "min_value": "A price is above zero.",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_digits=36, decimal_places=18, **kwargs)
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        if value is not None and value <= 0:
+            raise forms.ValidationError(self.error_messages["min_value"])
+
+
+class MoveForm(forms.Form):
+    price = PriceField()
+
+
+class ArmForm(forms.Form):
+    stop_px = PriceField(required=False)
+    target_px = PriceField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        if not self.errors and found.get("stop_px") is None and found.get("target_px") is None:
+            raise forms.ValidationError("Give a stop, a target or both.")
+        return found

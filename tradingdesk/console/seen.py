@@ -1,6 +1,6 @@
 """What a form showed, sealed into it and compared when it comes back.
 
-Clear, start, resume and reset carry it. One from a page that is out of date is refused with what changed, with JavaScript or without, and
+Clear, start, resume, reset, move, arm, adopt and ignore carry it. One from a page that is out of date is refused with what changed, with JavaScript or without, and
 changes nothing. Kill, halt, pause, stop and cancel act on what is there: they carry none and are never refused for their age.
 """
 
@@ -11,13 +11,14 @@ from typing import Final
 
 from django.core.signing import BadSignature, Signer
 
-from execution.models import Bot, SymbolState
+from execution.core.messages import Leg
+from execution.models import Bot, Bracket, Discrepancy, Position, SymbolState
 from execution.selectors import Overview
 from risk.core.units import ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt
 from tradingdesk.console import strip
-from tradingdesk.console.figures import clock_ms
+from tradingdesk.console.figures import clock_ms, figure
 
 #: what was shown → how it stood, in words
 Facts = Mapping[str, str]
@@ -87,6 +88,38 @@ def clear_facts(look: Overview, halt: Halt, bots: Iterable[Bot]) -> dict[str, st
 def breaker_facts(state: SymbolState | None, symbol: str) -> dict[str, str]:
     tripped_at = state.breaker_tripped_at if state else None
     return {f"the breaker of {symbol}": f"tripped at {clock_ms(tripped_at)}" if tripped_at else "not tripped"}
+
+
+def leg_facts(row: Bracket, leg: Leg) -> dict[str, str]:
+    """Where a leg stands, and for how much."""
+    return {
+        f"the {leg.value} of {row.symbol}": _leg(row, leg),
+        "its quantity": figure(row.open_qty or row.entry_qty) if row.is_open else "closed",
+    }
+
+
+def arm_facts(position: Position, brackets: Iterable[Bracket]) -> dict[str, str]:
+    """Which way a position stands, and the legs that arming would set anew. Its quantity is not: a stop follows it anyway."""
+    side = "flat" if not position.qty else "long" if position.qty > 0 else "short"
+    legs = {
+        f"the {leg.value} of bracket {row.bracket_id}": _leg(row, leg) if row.is_open else "closed"
+        for row in brackets
+        for leg in Leg
+    }
+    return {position.symbol: side, **legs}
+
+
+def _leg(row: Bracket, leg: Leg) -> str:
+    is_stop = leg is Leg.STOP
+    if row.is_stop_waived if is_stop else row.is_target_waived:
+        return "taken away"
+    return figure(row.stop_px if is_stop else row.target_px)
+
+
+def discrepancy_facts(row: Discrepancy) -> dict[str, str]:
+    if row.ended_at is not None:
+        return {row.symbol: "settled"}
+    return {row.symbol: f"ours {figure(row.ours)}, the venue's {figure(row.theirs)}"}
 
 
 def _halts(halts: Iterable[Halt]) -> dict[str, str]:

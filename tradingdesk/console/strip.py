@@ -259,7 +259,8 @@ def _halted(look: Overview) -> Iterator[Trouble]:
 
 def _alarm(look: Overview, alarm: Alarm) -> Trouble:
     where = alarm.symbol or alarm.bot or look.accounts_by_id[alarm.account_id].name
-    text = f"{where}: {alarm.title[0].lower()}{alarm.title[1:]}"
+    # a symbol keeps its letters and is named once
+    text = alarm.title if alarm.title.startswith(where) else f"{where}: {alarm.title[0].lower()}{alarm.title[1:]}"
     return Trouble(alarm.priority, text, "Show", f"{reverse('console:desk')}#alarm-{alarm.pk}")
 
 
@@ -319,7 +320,7 @@ def _meters_high(look: Overview) -> Iterator[Trouble]:
 def summary(look: Overview) -> str:
     """The calm half of the answer: positions and their stops, prices, whether anything runs at all."""
     count = len(look.positions)
-    covered = count - len(look.naked)
+    covered = sum(look.protection_of(position).is_full for position in look.positions)
     if not count:
         positions = "no open position"
     elif covered == count:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
+from execution.core.messages import Leg
 from tradingdesk.console.consumers import LiveConsumer
-from tradingdesk.console.views import acts, audit, bots, desk, lists
+from tradingdesk.console.views import acts, audit, bots, by_hand, desk, lists
 
 app_name = "console"
 
@@ -23,9 +24,17 @@ urlpatterns = [
     path("brackets/", lists.brackets, name="brackets"),
     path("brackets/<slug:code>/legs/<slug:cl_ord_id>/cancel/", acts.leg_cancel, name="leg-cancel"),
     path("brackets/<slug:code>/<slug:bracket_id>/cancel/", acts.bracket_cancel, name="bracket-cancel"),
+    path("brackets/<slug:code>/<slug:bracket_id>/arm/", by_hand.bracket_arm, name="bracket-arm"),
+    path("brackets/<slug:code>/<slug:bracket_id>/stop/move/", by_hand.leg_move, {"leg": Leg.STOP}, name="stop-move"),
+    path("brackets/<slug:code>/<slug:bracket_id>/target/move/", by_hand.leg_move, {"leg": Leg.TARGET}, name="target-move"),
+    path("brackets/<slug:code>/<slug:bracket_id>/ask/", by_hand.bracket_query, name="bracket-query"),
+    path("accounts/<slug:code>/ask/", by_hand.account_query, name="account-query"),
     path("positions/", lists.positions, name="positions"),
     path("positions/<slug:code>/<str:symbol>/close/", acts.position_close, name="position-close"),
     path("bots/", bots.bots, name="bots"),
+    path("positions/<slug:code>/<str:symbol>/arm/", by_hand.position_arm, name="position-arm"),
+    path("positions/<slug:code>/<str:symbol>/adopt/", by_hand.discrepancy_adopt, name="discrepancy-adopt"),
+    path("positions/<slug:code>/<str:symbol>/ignore/", by_hand.discrepancy_ignore, name="discrepancy-ignore"),
     path("bots/resume/", acts.bots_resume, name="bots-resume"),
     path("bots/<slug:code>/", bots.bot, name="bot"),
     path("bots/<slug:code>/chart.json", bots.chart, name="chart"),

@@ -74,7 +74,7 @@ def act(
 
     With `facts` the form must have shown them as they are now; `again` is the page that asks anew when it did not.
     """
-    if facts is not None and (problem := outdated(request.POST.get("shown", ""), facts)) and not _is_retry(request):
+    if facts is not None and (problem := outdated(request.POST.get("shown", ""), facts)) and not is_retry(request):
         return said(request, problem, level="refused", status=409, to=again)
     try:
         make()
@@ -83,7 +83,7 @@ def act(
     return said(request, text)
 
 
-def _is_retry(request: HttpRequest) -> bool:
+def is_retry(request: HttpRequest) -> bool:
     """True for a form whose act was made: what changed since may be its own doing."""
     key = asked(request)["idempotency_key"]
     return bool(key) and Act.objects.filter(idempotency_key=key).exists()
@@ -270,7 +270,7 @@ def kill(request: HttpRequest) -> HttpResponse:
         scope, choice = form.cleaned_data["at"], KillChoice(form.cleaned_data["choice"])
         seen = form.cleaned_data["seen"]
         make = lambda: services.kill(scope=scope, choice=choice, seen=seen, **asked(request))  # noqa: E731
-        return made(request, make, scope)
+        return made(request, make)
     return page(request, drawer(request, "console/kill.html"), look=look_of(request), **kill_page(request))
 
 
@@ -289,8 +289,8 @@ def refused_form(request: HttpRequest, form: forms.Form, template: str, extra: d
     return response
 
 
-def made(request: HttpRequest, make: Callable[[], Act], scope: Scope) -> HttpResponse:
-    """A kill or halt is answered with its steps, live."""
+def made(request: HttpRequest, make: Callable[[], Act]) -> HttpResponse:
+    """The answer to an act that is followed: its steps, live, and what each Desk said."""
     try:
         row = make()
     except ActRefused as e:
@@ -359,7 +359,7 @@ def halt(request: HttpRequest) -> HttpResponse:
             return refused_form(request, form, "console/halt.html", extra)
         scope, mode = form.cleaned_data["at"], HaltMode(form.cleaned_data["mode"])
         make = lambda: services.halt(scope=scope, mode=mode, **asked(request))  # noqa: E731
-        return made(request, make, scope)
+        return made(request, make)
     return page(request, drawer(request, "console/halt.html"), look=look_of(request), **extra)
 
 

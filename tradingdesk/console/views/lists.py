@@ -124,8 +124,16 @@ def brackets(request: HttpRequest) -> HttpResponse:
 @require_GET
 def positions(request: HttpRequest) -> HttpResponse:
     look = look_of(request)
+    ids = [a.pk for a in look.accounts]
     return _list(
-        request, POSITIONS, {}, selectors.positions_listed([a.pk for a in look.accounts]), look, heading="Positions", options={}
+        request,
+        POSITIONS,
+        {},
+        selectors.positions_listed(ids),
+        look,
+        heading="Positions",
+        options={},
+        differences=selectors.discrepancies_open(ids),
     )
 
 
