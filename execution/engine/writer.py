@@ -199,7 +199,7 @@ class JournalWriter:
 def _append(parts: Sequence[Part]) -> set[int]:
     """Commit on this thread's connection; one that failed is opened again with the next commit."""
     try:
-        connection_prepare()
+        connection_prepare(checkpoints=False)
         return journal.append(parts)
     except AnyDatabaseError:
         connection.close()

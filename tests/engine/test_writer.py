@@ -204,6 +204,17 @@ async def test_it_keeps_the_write_ahead_log_short(leased: Account, monkeypatch: 
         assert _log_size() < 1_000_000
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL tidies by itself")
+async def test_it_tidies_in_no_commit(leased: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself SQLite copies its log back in the commit that brings it to a thousand pages, and the log starts anew."""
+    monkeypatch.setattr(writers, "TIDY_EVERY", 10_000)
+    line = Line(leased)
+    async with running() as writer:
+        for n in range(1, 401):
+            await commit_alone(writer, line, n)
+        assert _log_size() > 1100 * 4096
+
+
 def _log_size() -> int:
     return Path(f"{connection.settings_dict['NAME']}-wal").stat().st_size
 
