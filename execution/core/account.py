@@ -108,7 +108,7 @@ def marked(turn: Turn, event: Marked) -> None:
             continue
         position = turn.position(mark.symbol, bot=turn.index.owner(mark.symbol))
         position.mark, position.marked_at = mark.price, mark.at
-        turn.index.position_changed(mark.symbol)
+        turn.index.position_marked(position)
         turn.is_changed = True
         if position.qty:
             turn.touch("position", mark.symbol, position)

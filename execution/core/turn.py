@@ -119,6 +119,14 @@ class Index:
     def position_changed(self, symbol: str) -> None:
         self._stale.add(symbol)
 
+    def position_marked(self, position: PositionState) -> None:
+        """A new mark moves nothing else of an exposure, so the rest is not computed again."""
+        exposure = self._exposures.get(position.symbol)
+        if exposure is None:
+            self._stale.add(position.symbol)
+        else:
+            exposure.mark, exposure.marked_at = position.mark, position.marked_at
+
     def orders_of(self, symbol: str) -> Iterable[OrderState]:
         """The working orders of a symbol, oldest first."""
         found = self.orders.get(symbol)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from execution.core.messages import Event, SendNewOrder, SignalKind
 from execution.core.sending import base36
 from execution.core.state import DeskState
+from execution.core.turn import Index
 from tests.core.builders import Bench, D, decision
-from tests.core.session import played, replayed
+from tests.core.session import played, replayed, step
 
 SEEDS = range(6)
 
@@ -58,6 +60,15 @@ def test_it_goes_on_from_a_snapshot_as_if_nothing_had_been(seed: int) -> None:
     desk = replayed(bench.journal[cut:], state)
     assert desk.digest() == bench.desk.digest()
     assert desk.state == bench.desk.state
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_keeps_exposures_as_a_new_index_computes_them(seed: int) -> None:
+    chance, bench = random.Random(seed), Bench()
+    for n in range(300):
+        step(bench, chance, n)
+        kept, computed = bench.desk._index.exposures(), Index(bench.desk.state).exposures()
+        assert {symbol: kept[symbol] for symbol in computed} == computed
 
 
 @pytest.mark.parametrize("seed", SEEDS)
