@@ -12,12 +12,15 @@ from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
 
+from execution.core import pnl
 from execution.core.controls import BotStatus
-from execution.core.messages import CommandKind, CommandStatus
+from execution.core.lots import ClosedTrade, Grouping, LotFill, Lots, Matching
+from execution.core.messages import AdjustmentKind, CommandKind, CommandStatus
 from execution.core.orders import OrdStatus, Purpose
 from execution.models import (
     Account,
     AccountState,
+    Adjustment,
     Alarm,
     Bot,
     BotInstrument,
@@ -34,10 +37,10 @@ from execution.models import (
     SymbolState,
 )
 from risk.core.portfolio import Reading, Standing, readings
-from risk.core.units import ZERO, ScopeKind, multiple_below
+from risk.core.units import ZERO, ScopeKind, Side, multiple_below
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt, Instrument
-from risk.selectors import limits_value
+from risk.selectors import instrument_value, limits_value
 
 NAN = Decimal("NaN")
 #: an order asked for longer than this without an answer is stuck
@@ -398,6 +401,81 @@ def brackets_listed(account_ids: Iterable[int], *, state: str = "open", bot: str
 
 def positions_listed(account_ids: Iterable[int]) -> QuerySet[Position]:
     return Position.objects.filter(account__in=account_ids, is_open=True).select_related("account").order_by("symbol")
+
+
+@dataclass(frozen=True)
+class TradeRow:
+    """A closed trade of an account's symbol, and the bot whose fill closed it."""
+
+    account: Account
+    symbol: str
+    bot: str
+    trade: ClosedTrade
+
+    @property
+    def net(self) -> Decimal:
+        return self.trade.realised - self.trade.fees
+
+
+def trades_closed(accounts: Collection[Account], matching: Matching, *, of_newest: int = 2000) -> list[TradeRow]:
+    """The closed trades that the newest fills made, newest first, counted from where each position was flat.
+
+    What the venue took back is left out; splits are counted in. A symbol whose fills reach back to no flat position tells none.
+    """
+    ids = [account.pk for account in accounts]
+    fills = list(Fill.objects.filter(account__in=ids, busted_at=None).order_by("-id")[:of_newest])[::-1]
+    by_symbol: dict[tuple[int, str], list[Fill | Adjustment]] = defaultdict(list)
+    for fill in fills:
+        by_symbol[fill.account_id, fill.symbol].append(fill)
+    if fills:
+        for split in Adjustment.objects.filter(account__in=ids, kind=AdjustmentKind.SPLIT, at__gte=fills[0].at).order_by("id"):
+            by_symbol[split.account_id, split.symbol].append(split)
+    specs = {row.symbol: row for row in Instrument.objects.filter(symbol__in={symbol for _, symbol in by_symbol})}
+    held = {(row.account_id, row.symbol): row for row in Position.objects.filter(account__in=ids)}
+    of = {account.pk: account for account in accounts}
+    found: list[TradeRow] = []
+    for (pk, symbol), events in by_symbol.items():
+        if symbol in specs and (pk, symbol) in held:
+            found += _trades(of[pk], specs[symbol], held[pk, symbol], sorted(events, key=lambda event: event.at), matching)
+    return sorted(found, key=lambda row: row.trade.exit_at, reverse=True)
+
+
+def _trades(
+    account: Account, spec: Instrument, position: Position, events: list[Fill | Adjustment], matching: Matching
+) -> list[TradeRow]:
+    instrument = instrument_value(spec)
+    lots = Lots(matching, Grouping.FILL_TO_FILL, contract_value=position.contract_value, is_inverse=position.is_inverse)
+    rows: list[TradeRow] = []
+    for event in _since_flat(instrument, position.qty, events):
+        if isinstance(event, Adjustment):
+            lots.split(event.new_units, event.old_units)
+            continue
+        lots.book(_lot_fill(account, instrument, event))
+        rows += [TradeRow(account, event.symbol, event.bot, trade) for trade in lots.closed]
+        lots.closed.clear()
+    return rows
+
+
+def _since_flat(instrument: Any, qty: Decimal, events: list[Fill | Adjustment]) -> list[Fill | Adjustment]:
+    """The events after the earliest moment at which the position was flat, found by walking back from what is held now."""
+    first = len(events)
+    for n in range(len(events) - 1, -1, -1):
+        event = events[n]
+        if isinstance(event, Adjustment):
+            qty = qty * event.old_units / event.new_units
+        else:
+            qty -= Side(event.side).sign * event.last_qty - pnl.fee_in_kind(instrument, event.fee, event.fee_currency)
+        if not qty:
+            first = n
+    return events[first:]
+
+
+def _lot_fill(account: Account, instrument: Any, fill: Fill) -> LotFill:
+    """A fill as the report counts it: a fee in kind makes a buy smaller and counts at the fill's price, one in another money is left out."""
+    side, in_kind = Side(fill.side), pnl.fee_in_kind(instrument, fill.fee, fill.fee_currency)
+    fee = fill.fee if fill.fee_currency in ("", account.currency) else in_kind * instrument.unit_value(fill.last_px)
+    qty = fill.last_qty - side.sign * in_kind
+    return LotFill(cl_ord_id=fill.cl_ord_id, side=side, last_qty=qty, last_px=fill.last_px, fee=fee, at=fill.at)
 
 
 def discrepancies_open(account_ids: Iterable[int]) -> list[Discrepancy]:

@@ -163,7 +163,9 @@ def test_it_resets_the_trip_that_was_shown(desk: DeskRows, rita: User) -> None:
     assert not Act.objects.exists()
 
 
-@pytest.mark.parametrize("shown", ["", "made:up", signing.dumps({"ema-btc": "stopped"})])
+@pytest.mark.parametrize(
+    "shown", ["", "made:up", pytest.param(signing.dumps({"ema-btc": "stopped"}), id="signed for something else")]
+)
 def test_it_takes_nobody_s_word_for_what_was_shown(desk: DeskRows, rita: User, shown: str) -> None:
     answer = client_of(rita).post(reverse("console:bot-start", args=["ema-btc"]), {"key": "s", "shown": shown}, headers=HTMX)
     assert (answer.status_code, Act.objects.count()) == (409, 0)

@@ -47,11 +47,12 @@ def pages(desk: DeskRows) -> dict[str, str]:
         "stop-move": [code, leg.bracket_id],
         "target-move": [code, leg.bracket_id],
         "positions": [],
+        "trades": [],
         "position-close": [code, "BTCUSDT"],
-        "bots": [],
         "position-arm": [code, "BTCUSDT"],
         "discrepancy-adopt": [code, "ETHUSDT"],
         "discrepancy-ignore": [code, "ETHUSDT"],
+        "bots": [],
         "bots-resume": [],
         "bot": ["ema-btc"],
         "chart": ["ema-btc"],
@@ -72,8 +73,8 @@ def acts(desk: DeskRows) -> dict[str, str]:
     code = desk.account.code
     leg = Order.objects.filter(purpose="TAKE_PROFIT").latest("pk")
     alarm = factories.alarm(desk.account)
-    SymbolState.objects.filter(symbol="BTCUSDT").update(breaker_tripped_at=desk.at)
     factories.discrepancy(desk.account, "ETHUSDT")
+    SymbolState.objects.filter(symbol="BTCUSDT").update(breaker_tripped_at=desk.at)
     halt = Halt.objects.create(
         halt_id="halt-2", scope="BOT", scope_key="mr-eth", mode="HALTED", cause="MANUAL", by="maria", at=desk.at
     )
@@ -82,16 +83,16 @@ def acts(desk: DeskRows) -> dict[str, str]:
         "order-query": [code, leg.cl_ord_id],
         "leg-cancel": [code, leg.cl_ord_id],
         "bracket-cancel": [code, leg.bracket_id],
-        "position-close": [code, "BTCUSDT"],
         "bracket-arm": [code, leg.bracket_id],
         "bracket-query": [code, leg.bracket_id],
         "stop-move": [code, leg.bracket_id],
         "target-move": [code, leg.bracket_id],
         "account-query": [code],
-        "bot-start": ["ema-btc"],
+        "position-close": [code, "BTCUSDT"],
         "position-arm": [code, "BTCUSDT"],
         "discrepancy-adopt": [code, "ETHUSDT"],
         "discrepancy-ignore": [code, "ETHUSDT"],
+        "bot-start": ["ema-btc"],
         "bot-pause": ["ema-btc"],
         "bot-resume": ["ema-btc"],
         "bots-resume": [],
@@ -112,14 +113,14 @@ BODIES: dict[str, dict[str, str]] = {
     "kill": {"scope": "FIRM", "choice": "cancel"},
     "halt": {"scope": "BOT", "bot_key": "ema-btc", "mode": "REDUCE_ONLY"},
     "halt-clear": {"reason": "looked at it"},
-}
     "stop-move": {"price": "138.2"},
     "target-move": {"price": "150"},
     "bracket-arm": {"stop_px": "138.2"},
     "position-arm": {"stop_px": "60000", "target_px": "65000"},
-#: acts whose form says what it showed, and the page it is on; the others are asked under their own address
+}
 #: acts whose form shows what stands now, and whose answer is the act with its steps
 BY_HAND = {"stop-move", "target-move", "bracket-arm", "position-arm", "discrepancy-adopt", "discrepancy-ignore"}
+#: acts whose form says what it showed, and the page it is on; the others are asked under their own address
 SEALED = {
     **dict.fromkeys(("bot-start", "bots-resume", "halt-clear", *BY_HAND), ""),
     "bot-resume": "/bots/",
@@ -135,7 +136,7 @@ SAFER = {"bot-pause", "kill", "halt", "halt-clear", "alarm-ack"}
 #: acts that were refused for a reason of the desk, not of rights: nothing is paused, and a bot that runs under a halt does not start
 REFUSED = {"bot-resume"}
 #: not bound to one account: a stranger meets them empty rather than closed
-WIDE = {"desk", "tour", "signals", "orders", "brackets", "positions", "bots", "theme", "tour-dismiss"}
+WIDE = {"desk", "tour", "signals", "orders", "brackets", "positions", "trades", "bots", "theme", "tour-dismiss"}
 
 
 def shown_at(browser: Client, address: str, *, page: str = "") -> str:
@@ -356,7 +357,7 @@ def test_it_never_calls_a_pending_kill_verified(desk: DeskRows, alice: User) -> 
     assert "hx-trigger" not in html
 
 
-@pytest.mark.parametrize("name", ["desk", "signals", "orders", "brackets", "positions", "bots", "audit"])
+@pytest.mark.parametrize("name", ["desk", "signals", "orders", "brackets", "positions", "trades", "bots", "audit"])
 def test_it_says_on_every_page_what_is_killed(desk: DeskRows, alice: User, name: str) -> None:
     factories.kill(desk.account)
     html = client_of(alice).get(reverse(f"console:{name}")).content.decode()
@@ -430,7 +431,7 @@ def test_it_says_that_prices_are_made_up(desk: DeskRows, alice: User) -> None:
 
 def test_it_says_what_to_do_on_an_empty_desk(db: None) -> None:
     root = factories.user("root", is_superuser=True, is_staff=True)
-    for name in ("desk", "signals", "orders", "brackets", "positions", "bots", "audit"):
+    for name in ("desk", "signals", "orders", "brackets", "positions", "trades", "bots", "audit"):
         response = client_of(root).get(reverse(f"console:{name}"))
         assert response.status_code == 200, name
     assert "No account yet" in client_of(root).get(reverse("console:desk")).content.decode()

@@ -12,9 +12,11 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from execution import selectors
+from execution.core.lots import Matching
 from execution.core.orders import OrdStatus
 from execution.models import Order, Signal
 from execution.selectors import Overview
+from risk.core.units import ZERO
 from tradingdesk.console import access, explain, tour
 from tradingdesk.console.cells import Context
 from tradingdesk.console.columns import BRACKETS, ORDERS, POSITIONS, SIGNALS, Table, heads
@@ -134,6 +136,27 @@ def positions(request: HttpRequest) -> HttpResponse:
         heading="Positions",
         options={},
         differences=selectors.discrepancies_open(ids),
+    )
+
+
+@require_GET
+def trades(request: HttpRequest) -> HttpResponse:
+    """Closed trades, first in or last in first out: a report. The desk's own results are by average cost."""
+    look = look_of(request)
+    asked = request.GET.get("match", "")
+    matching = Matching(asked) if asked in set(Matching) else Matching.FIFO
+    found = selectors.trades_closed(look.accounts, matching)
+    return page(
+        request,
+        "console/trades.html",
+        look=look,
+        bot_codes={bot.code for bot in look.bots},
+        trades=found[:SHOWN],
+        most=SHOWN,
+        has_more=len(found) > SHOWN,
+        matching=matching.value,
+        matchings=[member.value for member in Matching],
+        totals={"gross": sum((row.trade.realised for row in found), ZERO), "net": sum((row.net for row in found), ZERO)},
     )
 
 
