@@ -248,12 +248,17 @@ def progress(turn: Turn, command: CommandState) -> None:
         filled.state, filled.at = StepState.DONE, turn.at
         if not command.fills:
             filled.text = "Nothing filled before the cancel"
-    if flattening.is_flattening(command) and not flattening.moved(turn, command):
+    if flattening.is_flattening(command) and (not flattening.moved(turn, command) or _idle_legs(turn, command)):
         return
     verified = _step(command, "verified")
     if verified.state is StepState.WAITING:
         verified.state = StepState.RUNNING
         _ask(turn, command)
+
+
+def _idle_legs(turn: Turn, command: CommandState) -> list[OrderState]:
+    """Protective orders of what is flat by now: they are being canceled, and until they are gone they are no "legs that stay"."""
+    return [order for order in turn.orders_in(command.spec.scope) if order.is_protective and not turn.qty(order.symbol)]
 
 
 def _ask(turn: Turn, command: CommandState) -> None:

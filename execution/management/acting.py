@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from execution.core.messages import CommandStatus
+from execution.core.messages import CommandKind, CommandStatus
 from execution.models import Act, Command
 from execution.services import ActRefused, engine_runs
 from risk.core.units import Scope, ScopeKind
@@ -26,6 +26,10 @@ from risk.core.units import Scope, ScopeKind
 _LOOK_S: Final = 0.1
 #: without an engine, the watchdog may still take an account: it is given this long to begin
 _NOBODY_S: Final = 5.0
+#: what stands after the act; everything else is done once and over
+_LATCHING: Final = {CommandKind.KILL, CommandKind.HALT, CommandKind.PAUSE}
+#: what is done when the venue says so
+_VERIFIED: Final = {CommandKind.KILL, CommandKind.FLATTEN}
 _OVER: Final = {CommandStatus.DONE, CommandStatus.REFUSED, CommandStatus.EXPIRED}
 #: exit codes: answered and not done; written, and nobody answered in time
 NOT_DONE, UNANSWERED = 1, 2
@@ -47,12 +51,19 @@ class ActCommand(BaseCommand):
         """Make the acts. Raises ActRefused."""
         raise NotImplementedError
 
+    def remaining(self, scope: Scope) -> Iterable[str]:
+        """What is still to do once the acts are done, a sentence each."""
+        return ()
+
     def handle(self, *args: Any, **options: Any) -> None:
         signed = {"by": options["by"] or _me(), "reason": options["reason"], "origin": "shell"}
         try:
             for act in self.make(scope_of(options), signed, options):
-                self.stdout.write(f"Written: {act}. In force now, and after every restart.")
+                stays = " In force now, and after every restart." if act.kind in _LATCHING else ""
+                self.stdout.write(f"Written: {act}.{stays}")
                 follow(act, wait_s=options["wait"], say=self.stdout.write)
+            for line in self.remaining(scope_of(options)):
+                self.stdout.write(line)
         except ActRefused as e:
             raise CommandError(str(e)) from e
         except DatabaseError as e:
@@ -117,11 +128,9 @@ def _conclude(act: Act, commands: list[Command], say: Callable[[str], Any]) -> N
         told = "; ".join(f"{command.account.code}: {command.text or command.status.lower()}" for command in failed)
         raise CommandError(f"Not done: {told}", returncode=NOT_DONE)
     took_s = (max((c.answered_at for c in commands if c.answered_at), default=act.at) - act.at).total_seconds()
-    say(
-        f"Verified on {len(commands)} account{'s' if len(commands) != 1 else ''} in {took_s:.2f} s."
-        if commands
-        else "No account is in scope."
-    )
+    accounts = len({command.account_id for command in commands})
+    verb = "Verified" if act.kind in _VERIFIED else "Done"
+    say(f"{verb} on {accounts} account{'s' if accounts != 1 else ''} in {took_s:.2f} s." if commands else "No account is in scope.")
 
 
 def _give_up_in_time(commands: list[Command], waited_s: float, wait_s: float) -> None:

@@ -120,9 +120,9 @@ def halt_scope(halt: Halt) -> Scope:
 
 
 def halt_named(halt: Halt) -> str:
-    """ "kill", "daily loss halt", "manual halt"."""
+    """ "kill", "pause", "daily loss halt", "manual halt"."""
     cause = halt.cause.replace("_", " ").lower()
-    return cause if halt.cause == HaltCause.KILL else f"{cause} halt"
+    return cause if halt.cause in (HaltCause.KILL, HaltCause.PAUSE) else f"{cause} halt"
 
 
 def is_latch(halt: Halt) -> bool:

@@ -18,6 +18,7 @@ from execution.core.messages import CommandKind, KillChoice
 from execution.management import acting
 from execution.models import Act, Bot, Bracket, Command, Engine, Order, Position
 from risk.core.units import Scope, ScopeKind
+from risk.core.verdict import HaltMode
 from risk.models import AuditEntry, Halt, Instrument
 from tests.control.conftest import engine_takes
 
@@ -219,3 +220,34 @@ def test_it_says_that_the_kill_file_stands(bot: Bot, tmp_path: Path, settings: A
     assert str(settings.KILL_FILE) not in run("status")
     settings.KILL_FILE.touch()
     assert f"The file {settings.KILL_FILE} stands: nothing trades." in run("status")
+
+
+def test_it_promises_of_a_flatten_only_that_it_was_written(bot: Bot, engine: Callable[[Answer], None]) -> None:
+    engine_takes(bot.account)
+    engine(answered("DONE"))
+    said = run("flatten", "--firm")
+    assert "In force" not in said
+    assert "Verified on 1 account in" in said
+    assert "In force now, and after every restart." in run("halt", "--firm")
+
+
+def test_it_counts_accounts_and_says_what_still_keeps_a_bot_from_trading(bot: Bot, engine: Callable[[Answer], None]) -> None:
+    engine_takes(bot.account)
+    services.halt(scope=Scope(ScopeKind.ACCOUNT, bot.account.code), mode=HaltMode.HALTED, by="alice", idempotency_key="halt")
+    services.kill(scope=Scope(ScopeKind.BOT, bot.code), choice=KillChoice.CANCEL, by="alice", idempotency_key="kill")
+    Halt.objects.update(at=timezone.now() - timedelta(minutes=5))
+    engine(answered("DONE"))
+    said = run("resume", "--bot", "ema-btc", reason="looked", phrase="clear bot ema-btc")
+    assert Command.objects.filter(act__kind="CLEAR").count() > 1
+    assert "Done on 1 account in" in said
+    assert (
+        'Still halted at account paper-crypto by a manual halt: manage.py resume --account paper-crypto --reason … --phrase "clear'
+        in said
+    )
+    assert "Still reduce-only at bot ema-btc by a pause: manage.py resume --bot ema-btc\n" in said
+    assert "ema-btc is stopped: start it on its page." in said
+
+
+def test_it_knows_no_account_by_a_wrong_name(bot: Bot) -> None:
+    with pytest.raises(CommandError, match="There is no account “paper-crytpo”"):
+        run("status", account="paper-crytpo")

@@ -163,6 +163,21 @@ def test_it_closes_whatever_is_open_while_a_kill_runs() -> None:
     assert [o.order_qty for o in exits(bench)] == [4]
 
 
+def test_it_is_verified_once_the_legs_of_what_it_closed_are_gone() -> None:
+    bench = Bench()
+    bench.armed("10")
+    flatten(bench)
+    bench.fill(exits(bench)[0])
+    assert (bench.qty(), steps(bench)["verified"]) == (0, "WAITING")
+    bench.reconcile()
+    assert not bench.all(AnswerCommand), "its legs are still being canceled"
+    for leg in bench.working():
+        bench.report(leg, X.CANCELED)
+    bench.reconcile()
+    answer = bench.last(AnswerCommand)
+    assert (answer.status, answer.text.split(": ")[-1]) == (CommandStatus.DONE, "no order is left, every position is flat.")
+
+
 # --- closed markets ------------------------------------------------------------------------------------------------------------
 
 OPENS = NOON + timedelta(hours=2)

@@ -16,7 +16,8 @@ from execution.core.orders import Purpose
 from execution.management.acting import no_database
 from execution.models import Account, Engine
 from execution.selectors import Overview, overview
-from execution.services import engine_runs
+from execution.services import ActRefused, engine_runs
+from execution.services.acts import account_by_code
 from risk.models import Halt
 
 
@@ -28,9 +29,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         at = timezone.now()
-        chosen = Account.objects.filter(code=options["account"]) if options["account"] else None
         try:
+            chosen = Account.objects.filter(pk=account_by_code(options["account"]).pk) if options["account"] else None
             desk = overview(accounts=chosen, at=at)
+        except ActRefused as e:
+            raise CommandError(str(e)) from e
         except DatabaseError as e:
             raise CommandError(no_database(e)) from e
         self.stdout.write("\n".join(_all(desk, at)))
