@@ -14,8 +14,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-import msgspec
-
 from execution.core.messages import (
     AnswerCommand,
     BooksBy,
@@ -34,6 +32,7 @@ from execution.core.messages import (
     SendNewOrder,
     SendReplace,
 )
+from execution.simulator import promises as promised
 from execution.simulator.books import DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers, total
 from execution.simulator.facts import (
     Asked,
@@ -57,6 +56,7 @@ from execution.simulator.facts import (
     Troubled,
     Unable,
 )
+from execution.simulator.promises import Broken as Broken
 from risk.core.book import Halt
 from risk.core.settings import RiskSettings, UnsupportedProtection
 from risk.core.units import ZERO, Quote, ScopeKind, Side
@@ -76,56 +76,6 @@ _ALARMS: Final = frozenset({"naked", "nostop", "overshoot", "foreign", "discrepa
 _CENT: Final = Decimal("0.000001")
 
 _REQUESTS: Final = {Approved: "new", SendCancel: "cancel", SendReplace: "replace", SendMassCancel: "all"}
-
-JOURNAL_FIRST: Final = "nothing reaches a venue that a restart would not know about"
-ONCE: Final = "nothing is sent twice"
-FENCED: Final = "an engine that lost its account sends nothing"
-HALTED: Final = "a halt admits no new risk once it is in force"
-LIMITS: Final = "no limit is exceeded"
-FAIL_CLOSED: Final = "without a usable price, limit or state there is no new risk"
-NOT_BLOCKED: Final = "what protects or reduces is never held up"
-KILLED: Final = "a kill is finished when the venue says so"
-PROTECTED: Final = "a position without a live stop is an alarm, and is protected or closed"
-NOT_THROUGH_ZERO: Final = "nothing that only closes takes a position through zero"
-EXPLAINED: Final = "every decision explains itself"
-DENIED: Final = "a denied decision sends nothing"
-NOTHING_LOST: Final = "no fill is lost, and none is booked twice"
-AGREED: Final = "in peace the desk and the venue agree about every order"
-SURVIVES: Final = "a halt stands until a person clears it"
-ANSWERED: Final = "every command is answered"
-ALIVE: Final = "an engine never fails by itself"
-REPLAYED: Final = "replaying the journal gives the same state"
-PROMISES: Final = (
-    JOURNAL_FIRST,
-    ONCE,
-    FENCED,
-    HALTED,
-    LIMITS,
-    FAIL_CLOSED,
-    NOT_BLOCKED,
-    KILLED,
-    PROTECTED,
-    NOT_THROUGH_ZERO,
-    EXPLAINED,
-    DENIED,
-    NOTHING_LOST,
-    AGREED,
-    SURVIVES,
-    ANSWERED,
-    ALIVE,
-    REPLAYED,
-)
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """A promise that did not hold: which, how, and when (virtual seconds)."""
-
-    promise: str
-    how: str
-    t: float
-
-    def told(self) -> str:
-        return f"“{self.promise}” is broken at {self.t:.3f} s: {self.how}"
 
 
 class Auditor:
@@ -171,7 +121,11 @@ class Auditor:
         self._odd: set[str] = set()
         #: when an entry of this symbol and side last filled
         self._entered: dict[tuple[str, Side], float] = {}
-        self._reads: dict[type[Fact], tuple[Callable[[Any], None], ...]] = {
+        self._reads = self._readers()
+
+    def _readers(self) -> dict[type[Fact], tuple[Callable[[Any], None], ...]]:
+        """What looks at each kind of fact, in order."""
+        return {
             Taken: (self.venue.taken, self._look),
             Changed: (self.venue.changed, self._look),
             Filled: (self._kept_to_its_side, self.venue.filled, self._look),
@@ -188,7 +142,7 @@ class Auditor:
             Asked: (self._remember_command,),
             Cleared: (self._halt_ended,),
             Edited: (lambda fact: self.desk.edited(fact.settings),),
-            Troubled: (lambda fact: self.holds(False, ALIVE, f"{fact.key}: {fact.cause}"),),
+            Troubled: (lambda fact: self.holds(False, promised.ALIVE, f"{fact.key}: {fact.cause}"),),
             Rested: (self._at_rest,),
             Rose: (),
         }
@@ -278,18 +232,20 @@ class Auditor:
         event = commit.event
         kind = event.command.kind if isinstance(event, Commanded) else None
         is_asked = kind in (CommandKind.CLEAR, CommandKind.RESUME, CommandKind.START)
-        self.holds(is_asked, SURVIVES, f"{halt.halt_id} at {halt.scope} ended by {type(event).__name__}")
+        self.holds(is_asked, promised.SURVIVES, f"{halt.halt_id} at {halt.scope} ended by {type(event).__name__}")
         self._rows.pop(halt.halt_id, None)
 
     def _explained(self, row: SignalRow, commit: Committed) -> None:
-        self.holds(bool(row.checks), EXPLAINED, f"{row.decision_id} names no check")
+        self.holds(bool(row.checks), promised.EXPLAINED, f"{row.decision_id} names no check")
         if row.reason is not None:
-            self.holds(bool(row.text), EXPLAINED, f"{row.decision_id} was denied with {row.reason} and no sentence")
+            self.holds(bool(row.text), promised.EXPLAINED, f"{row.decision_id} was denied with {row.reason} and no sentence")
             is_asked = isinstance(commit.event, Commanded) and not any(isinstance(e, SendNewOrder) for e in commit.effects)
             is_silent = is_asked or (commit.event is None and len(commit.effects) == 1)
-            self.holds(is_silent, DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects")
+            self.holds(
+                is_silent, promised.DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects"
+            )
         else:
-            self.holds(row.decision_id not in self._approved, ONCE, f"{row.decision_id} was approved twice")
+            self.holds(row.decision_id not in self._approved, promised.ONCE, f"{row.decision_id} was approved twice")
             self._approved.add(row.decision_id)
             if row.stop_loss is not None and row.cl_ord_id:
                 self._stops[row.symbol].append(row.stop_loss)
@@ -297,7 +253,7 @@ class Auditor:
     def _one_order_a_decision(self, row: OrderRow) -> None:
         if row.decision_id and row.order_class == "ENTRY":
             first = self._entries_of.setdefault(row.decision_id, row.cl_ord_id)
-            self.holds(first == row.cl_ord_id, ONCE, f"{row.decision_id} became {first} and {row.cl_ord_id}")
+            self.holds(first == row.cl_ord_id, promised.ONCE, f"{row.decision_id} became {first} and {row.cl_ord_id}")
 
     # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -305,7 +261,9 @@ class Auditor:
         kind = _REQUESTS[type(began.request)]
         if kind == "cancel" and self._is_emergency(began):
             return
-        self.holds(self._effects[kind, began.cl_ord_id] > 0, JOURNAL_FIRST, f"the {kind} {began.cl_ord_id} was not committed")
+        self.holds(
+            self._effects[kind, began.cl_ord_id] > 0, promised.JOURNAL_FIRST, f"the {kind} {began.cl_ord_id} was not committed"
+        )
 
     def _is_emergency(self, began: Began) -> bool:
         """With its journal lost an engine may take entries away all the same."""
@@ -314,13 +272,13 @@ class Auditor:
 
     def _was_not_sent_before(self, began: Began) -> None:
         if isinstance(began.request, Approved):
-            self.holds(began.cl_ord_id not in self._submitted, ONCE, f"{began.cl_ord_id} left a second time")
+            self.holds(began.cl_ord_id not in self._submitted, promised.ONCE, f"{began.cl_ord_id} left a second time")
             self._submitted[began.cl_ord_id] = began.request
             self._began_t[began.cl_ord_id] = self._t
 
     def _was_fenced(self, began: Began) -> None:
         how = f"{began.cl_ord_id} left with {began.lease_left_s:.3f} s of the lease left, and a request may take {self._send_timeout_s} s"
-        self.holds(began.lease_left_s >= self._send_timeout_s - 1e-9, FENCED, how)
+        self.holds(began.lease_left_s >= self._send_timeout_s - 1e-9, promised.FENCED, how)
 
     def _was_allowed(self, began: Began) -> None:
         asked = began.request
@@ -328,11 +286,13 @@ class Auditor:
             return
         for halt in self.desk.halts.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
-                self.holds(False, HALTED, f"the entry {began.cl_ord_id} left under the halt {halt.halt_id} at {halt.scope}")
+                self.holds(
+                    False, promised.HALTED, f"the entry {began.cl_ord_id} left under the halt {halt.halt_id} at {halt.scope}"
+                )
         for halt, since in self._rows.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
                 how = f"the entry {began.cl_ord_id} left {self._t - since:.3f} s after {halt.halt_id} at {halt.scope} was committed"
-                self.holds(self._t - since <= self._notice_s, HALTED, how)
+                self.holds(self._t - since <= self._notice_s, promised.HALTED, how)
 
     def _note_cancel(self, began: Began) -> None:
         if isinstance(began.request, SendCancel):
@@ -363,7 +323,7 @@ class Auditor:
         held = {symbol for symbol, row in self.desk.positions.items() if row.qty}
         symbols = held | {row.symbol for row in mine}
         self._most("positions_max", 0 if asked.symbol in symbols else len(symbols) + 1, limits.positions_max)
-        self.holds(asked.symbol in bot.symbols, LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
+        self.holds(asked.symbol in bot.symbols, promised.LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
         if limits.gross_exposure_pct is not None:
             gross = self._gross(mine, asked, price)
             self._most("gross_exposure_pct", gross, self.desk.account.equity * limits.gross_exposure_pct / 100 * Decimal("1.03"))
@@ -384,27 +344,31 @@ class Auditor:
 
     def _most(self, name: str, value: Decimal | int, limit: Decimal | int | None) -> None:
         if limit is None:
-            self.holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
+            self.holds(False, promised.FAIL_CLOSED, f"an entry passed with {name} not set")
         else:
-            self.holds(value <= limit, LIMITS, f"{name} is {limit}, and an entry came to {value}")
+            self.holds(value <= limit, promised.LIMITS, f"{name} is {limit}, and an entry came to {value}")
 
     def _priced(self, asked: Approved, commit: Committed) -> None:
         event = commit.event
         quote = event.quote if isinstance(event, Decided | Commanded) else None
         if event is None or quote is None:
-            self.holds(False, FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
+            self.holds(False, promised.FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
             return
         values = self.desk.settings.profiles[self.desk.settings.bots[asked.bot].profile].base
-        self.holds(ZERO < quote.bid <= quote.ask, FAIL_CLOSED, f"an entry passed on {quote.bid}/{quote.ask}")
+        self.holds(ZERO < quote.bid <= quote.ask, promised.FAIL_CLOSED, f"an entry passed on {quote.bid}/{quote.ask}")
         self._fresh("price_age_ms_max", (event.at - quote.received_at).total_seconds() * 1000, values.price_age_ms_max)
         self._fresh("price_frozen_s", (event.at - quote.changed_at).total_seconds(), values.price_frozen_s)
-        self.holds(self.desk.account.is_reconciled, FAIL_CLOSED, f"an entry of {asked.symbol} passed before the venue was compared")
+        self.holds(
+            self.desk.account.is_reconciled,
+            promised.FAIL_CLOSED,
+            f"an entry of {asked.symbol} passed before the venue was compared",
+        )
 
     def _fresh(self, name: str, value: float, limit: Decimal | None) -> None:
         if limit is None:
-            self.holds(False, FAIL_CLOSED, f"an entry passed with {name} not set")
+            self.holds(False, promised.FAIL_CLOSED, f"an entry passed with {name} not set")
         else:
-            self.holds(value <= float(limit), FAIL_CLOSED, f"{name} is {limit}, and an entry passed at {value:.1f}")
+            self.holds(value <= float(limit), promised.FAIL_CLOSED, f"{name} is {limit}, and an entry passed at {value:.1f}")
 
     # --- fills -------------------------------------------------------------------------------------------------------------
 
@@ -422,7 +386,7 @@ class Auditor:
         if not self._reduces and self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= known_t:
             return  # where exits open, an entry of the other side that filled unheard took the exit's part away
         is_closing = held * signed < 0 and abs(signed) <= abs(held)
-        self.holds(is_closing, NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
+        self.holds(is_closing, promised.NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
 
     # --- in time -------------------------------------------------------------------------------------------------------------
 
@@ -469,10 +433,12 @@ class Auditor:
         if is_known and self._hostile.get(symbol, _LONG_AGO) < self.venue.opened_t.get(symbol, 0.0):
             is_late = self._overdue(since, naked_s + 1.0, symbol) and symbol not in self._alarmed
             self.holds(
-                not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s, without an alarm"
+                not is_late,
+                promised.PROTECTED,
+                f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s, without an alarm",
             )
         is_late = self._overdue(since, self._doubt_s, symbol)
-        self.holds(not is_late, PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
+        self.holds(not is_late, promised.PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
 
     def _watched(self, quote: Quote) -> None:
         """Where the venue holds no stops, a price beyond all of them closes the position, if the settings have them watched."""
@@ -487,7 +453,9 @@ class Auditor:
         since = self._beyond_since.setdefault(symbol, self._t)
         is_late = self._overdue(since, self._doubt_s, symbol)
         self.holds(
-            not is_late, PROTECTED, f"{held} {symbol} is open since {since:.3f} s beyond its stop {stops[-1]}, at {quote.last}"
+            not is_late,
+            promised.PROTECTED,
+            f"{held} {symbol} is open since {since:.3f} s beyond its stop {stops[-1]}, at {quote.last}",
         )
 
     def _values(self, symbol: str) -> RiskSettings | None:
@@ -498,7 +466,9 @@ class Auditor:
     def _in_force(self, halt: Halt, since: float) -> None:
         is_late = halt.halt_id not in self.desk.halts and self._overdue(since, self._notice_s)
         self.holds(
-            not is_late, HALTED, f"{halt.halt_id} at {halt.scope} is not in force {self._t - since:.3f} s after it was committed"
+            not is_late,
+            promised.HALTED,
+            f"{halt.halt_id} at {halt.scope} is not in force {self._t - since:.3f} s after it was committed",
         )
 
     def _taken_away(self, order: Truth) -> None:
@@ -510,7 +480,9 @@ class Auditor:
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
                 is_asked = self._cancels_begun.get(order.cl_ord_id, _LONG_AGO) >= order.taken_t
                 is_late = not is_asked and self._overdue(max(since, order.taken_t), self._doubt_s, order.symbol)
-                self.holds(not is_late, NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled")
+                self.holds(
+                    not is_late, promised.NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled"
+                )
 
     # --- people ------------------------------------------------------------------------------------------------------------
 
@@ -546,31 +518,33 @@ class Auditor:
             if asked is None or order.taken_t >= known_t or not covers(spec.scope, bot=asked.bot, symbol=asked.symbol):
                 continue
             is_kept = asked.order_class is OrderClass.PROTECTION and spec.choice is not KillChoice.CANCEL_ALL
-            self.holds(is_kept, KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
+            self.holds(is_kept, promised.KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
         is_flat = "every position is flat" in answer.text
         for symbol, qty in self.venue.positions.items():
             is_not_its_own = spec.scope.kind is ScopeKind.BOT and symbol in self._odd
             if is_flat and qty and not is_not_its_own and covers(spec.scope, bot=self.desk.owner(symbol), symbol=symbol):
                 since = self.venue.opened_t.get(symbol, 0.0)
-                self.holds(since >= known_t, KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
+                self.holds(since >= known_t, promised.KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
 
     # --- at the end --------------------------------------------------------------------------------------------------------
 
     def _at_rest(self, _: Rested) -> None:
-        self.holds(True, ALIVE, "")
+        self.holds(True, promised.ALIVE, "")
         self._fills_agree()
         self._orders_agree()
         self._money_agrees()
         for halt, _since in self._rows.values():
             self.holds(
-                halt.halt_id in self.desk.halts, SURVIVES, f"{halt.halt_id} at {halt.scope} stands, and the desk does not hold it"
+                halt.halt_id in self.desk.halts,
+                promised.SURVIVES,
+                f"{halt.halt_id} at {halt.scope} stands, and the desk does not hold it",
             )
         for spec, _since in self._asked.values():
             status = self._answers.get(spec.command_id, CommandStatus.PENDING)
             is_over = status not in (CommandStatus.PENDING, CommandStatus.RUNNING) or (
                 self._doubts() and spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)
             )
-            self.holds(is_over, ANSWERED, f"{spec.kind} at {spec.scope} is still {status}")
+            self.holds(is_over, promised.ANSWERED, f"{spec.kind} at {spec.scope} is still {status}")
 
     def _doubts(self) -> bool:
         """Orders that nobody can ever know about, where the venue cannot be asked by id: they are left to a person."""
@@ -582,7 +556,7 @@ class Auditor:
             self._trades_agree()
         for symbol in sorted({*self.venue.positions, *self.desk.positions}):
             theirs_qty, ours_qty = self.venue.positions[symbol], self.desk.qty(symbol)
-            self.holds(theirs_qty == ours_qty, NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
+            self.holds(theirs_qty == ours_qty, promised.NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
 
     def _trades_agree(self) -> None:
         theirs = {exec_id: (s, q, px, fee) for exec_id, (s, q, px, fee) in self.venue.fills.items() if q}
@@ -593,10 +567,12 @@ class Auditor:
         }
         for exec_id in sorted(theirs.keys() ^ ours.keys()):
             whose = "the venue has and the desk does not" if exec_id in theirs else "the desk has and the venue does not"
-            self.holds(False, NOTHING_LOST, f"there is a fill {exec_id} that {whose}")
+            self.holds(False, promised.NOTHING_LOST, f"there is a fill {exec_id} that {whose}")
         for exec_id in sorted(theirs.keys() & ours.keys()):
             self.holds(
-                theirs[exec_id] == ours[exec_id], NOTHING_LOST, f"{exec_id} is {theirs[exec_id]} there, {ours[exec_id]} here"
+                theirs[exec_id] == ours[exec_id],
+                promised.NOTHING_LOST,
+                f"{exec_id} is {theirs[exec_id]} there, {ours[exec_id]} here",
             )
 
     def _orders_agree(self) -> None:
@@ -605,13 +581,17 @@ class Auditor:
         #: where the venue cannot be asked by id, an order that never came is a doubt for a person
         ours = {row.order_id: row for row in self.desk.working.values() if can_ask or not row.is_unknown or row.order_id}
         for key in sorted(theirs.keys() - ours.keys()):
-            self.holds(False, AGREED, f"{theirs[key].cl_ord_id} works at the venue, and the desk does not know it")
+            self.holds(False, promised.AGREED, f"{theirs[key].cl_ord_id} works at the venue, and the desk does not know it")
         for key, row in sorted(ours.items()):
-            self.holds(key in theirs, AGREED, f"{row.cl_ord_id} ({row.purpose}) is over at the venue, and works for the desk")
+            self.holds(
+                key in theirs, promised.AGREED, f"{row.cl_ord_id} ({row.purpose}) is over at the venue, and works for the desk"
+            )
             if key in theirs:
                 leaves = theirs[key].leaves
                 self.holds(
-                    leaves == row.leaves, AGREED, f"{row.cl_ord_id} has {leaves} left at the venue, {row.leaves} at the desk"
+                    leaves == row.leaves,
+                    promised.AGREED,
+                    f"{row.cl_ord_id} has {leaves} left at the venue, {row.leaves} at the desk",
                 )
 
     def _money_agrees(self) -> None:
@@ -620,4 +600,4 @@ class Auditor:
         held = total(self.venue.positions[s] * (row.mark or ZERO) * self.desk.value(s) for s, row in self.desk.positions.items())
         worth = self.desk.settings.starting_cash - spent + held + self.venue.funding
         equity = self.desk.account.equity
-        self.holds(abs(worth - equity) <= _CENT, NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")
+        self.holds(abs(worth - equity) <= _CENT, promised.NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")

@@ -422,6 +422,10 @@ class Venue:
         until = self._clock.now() - timedelta(seconds=self.lag_s)
         return [fill for at, fill in self.fills if since <= at <= until]
 
+    def adjustments_since(self, since: datetime) -> list[Adjusted]:
+        until = self._clock.now() - timedelta(seconds=self.lag_s)
+        return [adjusted for adjusted in self.adjustments if since <= adjusted.at <= until]
+
     def held(self) -> dict[str, Decimal]:
         if not self.lag_s:
             return {symbol: qty for symbol, qty in self.positions.items() if qty}

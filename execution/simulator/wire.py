@@ -245,13 +245,11 @@ class Wire:
             self._reports.put_nowait(None)
 
     async def reports(self) -> AsyncIterator[Reported | Adjusted]:
-        """What the venue says from now on; what it paid is told once more to whoever opens."""
+        """What the venue says from now on."""
         if self._fates.line_down:
             raise LinkDown("the line is down")
         reports: asyncio.Queue[Reported | Adjusted | None] = asyncio.Queue()
         self._reports = reports
-        for adjusted in self._venue.adjustments:
-            reports.put_nowait(adjusted)
         try:
             while (report := await reports.get()) is not None:
                 yield report
@@ -283,6 +281,9 @@ class Wire:
 
     async def fills_since(self, since: datetime) -> Sequence[VenueFill]:
         return await self._ask(lambda: self._venue.fills_since(since))
+
+    async def adjustments_since(self, since: datetime) -> Sequence[Adjusted]:
+        return await self._ask(lambda: self._venue.adjustments_since(since))
 
     async def positions(self) -> dict[str, Decimal]:
         return await self._ask(self._venue.held)

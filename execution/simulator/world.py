@@ -15,10 +15,11 @@ from execution.core.messages import Adjusted, CommandSpec, DeskSettings, Reporte
 from execution.engine.recovery import ReplayDiffers, rebuild
 from execution.engine.writer import Session, Write
 from execution.models import Account
-from execution.simulator.auditor import ALIVE, REPLAYED, Auditor
+from execution.simulator.auditor import Auditor
 from execution.simulator.facts import Asked, Cleared, Committed, Died, Edited, Fact, Hostile, Rested, Rose, Told, Troubled, Unable
 from execution.simulator.market import Mind
 from execution.simulator.process import Outside, Process
+from execution.simulator.promises import ALIVE, REPLAYED
 from execution.simulator.rows import Rows
 from execution.simulator.scene import ACCOUNT, CASH, CURRENCY, Scene
 from execution.simulator.venue import Venue

@@ -1,5 +1,6 @@
 """Closed trades: what the fills say, matched first in or last in first out, for who may see the account."""
 
+# mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
 from datetime import timedelta
@@ -11,8 +12,8 @@ from django.urls import reverse
 from execution.core.lots import Matching
 from execution.models import Adjustment, Fill, Position
 from execution.selectors import trades_closed
+from tests.console.conftest import client_of
 from tests.console.factories import DeskRows
-from tests.console.test_views import client_of
 from tradingdesk.people.models import User
 
 pytestmark = pytest.mark.django_db

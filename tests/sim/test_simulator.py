@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from execution.simulator.auditor import PROMISES
+from execution.simulator.promises import PROMISES
 from execution.simulator.running import Told, seeds_run
 from execution.simulator.steps import KINDS
 
