@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from execution.core.messages import (
     AnswerCommand,
-    BooksBy,
     Commanded,
     CommandKind,
     CommandSpec,
@@ -33,7 +32,7 @@ from execution.core.messages import (
     SendReplace,
 )
 from execution.simulator import promises as promised
-from execution.simulator.books import DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers, total
+from execution.simulator.books import DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers
 from execution.simulator.facts import (
     Asked,
     Began,
@@ -56,7 +55,8 @@ from execution.simulator.facts import (
     Troubled,
     Unable,
 )
-from execution.simulator.promises import Broken as Broken
+from execution.simulator.peace import compared, doubts
+from execution.simulator.promises import Broken
 from risk.core.book import Halt
 from risk.core.settings import RiskSettings, UnsupportedProtection
 from risk.core.units import ZERO, Quote, ScopeKind, Side
@@ -72,8 +72,6 @@ _BY_HAND: Final = frozenset(
     {CommandKind.CANCEL_LEG, CommandKind.CANCEL_BRACKET, CommandKind.CANCEL_ORDER, CommandKind.MOVE_LEG, CommandKind.ARM}
 )
 _ALARMS: Final = frozenset({"naked", "nostop", "overshoot", "foreign", "discrepancy"})
-#: how exactly money must agree
-_CENT: Final = Decimal("0.000001")
 
 _REQUESTS: Final = {Approved: "new", SendCancel: "cancel", SendReplace: "replace", SendMassCancel: "all"}
 
@@ -530,9 +528,8 @@ class Auditor:
 
     def _at_rest(self, _: Rested) -> None:
         self.holds(True, promised.ALIVE, "")
-        self._fills_agree()
-        self._orders_agree()
-        self._money_agrees()
+        for is_so, promise, how in compared(self.venue, self.desk):
+            self.holds(is_so, promise, how)
         for halt, _since in self._rows.values():
             self.holds(
                 halt.halt_id in self.desk.halts,
@@ -542,62 +539,6 @@ class Auditor:
         for spec, _since in self._asked.values():
             status = self._answers.get(spec.command_id, CommandStatus.PENDING)
             is_over = status not in (CommandStatus.PENDING, CommandStatus.RUNNING) or (
-                self._doubts() and spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)
+                doubts(self.desk) and spec.kind in (CommandKind.KILL, CommandKind.FLATTEN)
             )
             self.holds(is_over, promised.ANSWERED, f"{spec.kind} at {spec.scope} is still {status}")
-
-    def _doubts(self) -> bool:
-        """Orders that nobody can ever know about, where the venue cannot be asked by id: they are left to a person."""
-        can_ask = Capability.QUERY_BY_CLIENT_ID in self.desk.settings.capabilities
-        return not can_ask and any(row.is_unknown for row in self.desk.working.values())
-
-    def _fills_agree(self) -> None:
-        if self.desk.settings.books_by is BooksBy.TRADE_ID:
-            self._trades_agree()
-        for symbol in sorted({*self.venue.positions, *self.desk.positions}):
-            theirs_qty, ours_qty = self.venue.positions[symbol], self.desk.qty(symbol)
-            self.holds(theirs_qty == ours_qty, promised.NOTHING_LOST, f"the venue holds {theirs_qty} {symbol}, the desk {ours_qty}")
-
-    def _trades_agree(self) -> None:
-        theirs = {exec_id: (s, q, px, fee) for exec_id, (s, q, px, fee) in self.venue.fills.items() if q}
-        ours = {
-            row.exec_id: (row.symbol, row.side.sign * row.last_qty, row.last_px, row.fee)
-            for row in self.desk.fills.values()
-            if row.busted_at is None
-        }
-        for exec_id in sorted(theirs.keys() ^ ours.keys()):
-            whose = "the venue has and the desk does not" if exec_id in theirs else "the desk has and the venue does not"
-            self.holds(False, promised.NOTHING_LOST, f"there is a fill {exec_id} that {whose}")
-        for exec_id in sorted(theirs.keys() & ours.keys()):
-            self.holds(
-                theirs[exec_id] == ours[exec_id],
-                promised.NOTHING_LOST,
-                f"{exec_id} is {theirs[exec_id]} there, {ours[exec_id]} here",
-            )
-
-    def _orders_agree(self) -> None:
-        theirs = {order.key: order for order in self.venue.open.values() if not order.is_foreign}
-        can_ask = Capability.QUERY_BY_CLIENT_ID in self.desk.settings.capabilities
-        #: where the venue cannot be asked by id, an order that never came is a doubt for a person
-        ours = {row.order_id: row for row in self.desk.working.values() if can_ask or not row.is_unknown or row.order_id}
-        for key in sorted(theirs.keys() - ours.keys()):
-            self.holds(False, promised.AGREED, f"{theirs[key].cl_ord_id} works at the venue, and the desk does not know it")
-        for key, row in sorted(ours.items()):
-            self.holds(
-                key in theirs, promised.AGREED, f"{row.cl_ord_id} ({row.purpose}) is over at the venue, and works for the desk"
-            )
-            if key in theirs:
-                leaves = theirs[key].leaves
-                self.holds(
-                    leaves == row.leaves,
-                    promised.AGREED,
-                    f"{row.cl_ord_id} has {leaves} left at the venue, {row.leaves} at the desk",
-                )
-
-    def _money_agrees(self) -> None:
-        """Equity is what was paid in, less what fills cost, plus what is held at the desk's marks."""
-        spent = total(signed * px * self.desk.value(s) + fee for s, signed, px, fee in self.venue.fills.values())
-        held = total(self.venue.positions[s] * (row.mark or ZERO) * self.desk.value(s) for s, row in self.desk.positions.items())
-        worth = self.desk.settings.starting_cash - spent + held + self.venue.funding
-        equity = self.desk.account.equity
-        self.holds(abs(worth - equity) <= _CENT, promised.NOTHING_LOST, f"the account is worth {worth}, and the desk says {equity}")

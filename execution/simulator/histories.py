@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from execution.simulator.auditor import Broken
 from execution.simulator.market import puppets
+from execution.simulator.promises import Broken
 from execution.simulator.scene import Scene, scene_of
 from execution.simulator.steps import KINDS, Step, steps_of
 from execution.simulator.world import World
