@@ -55,7 +55,7 @@ UNFINISHED = (CommandStatus.PENDING, CommandStatus.RUNNING)
 class Effective:
     """What a bot or account may do now: the most restrictive of its own status, the halts over it and its conditions."""
 
-    #: ACTIVE, WARMING, STOPPING, STOPPED, PAUSED, REDUCE_ONLY, HALTED
+    #: ACTIVE, WARMING, STOPPING, STOPPED, DISABLED, PAUSED, REDUCE_ONLY, HALTED
     name: str
     #: "firm", "account paper", "bot ema-btc", "instrument BTCUSDT", "breaker BTCUSDT"; empty where nothing restricts
     level: str = ""
@@ -65,7 +65,7 @@ class Effective:
 
     @property
     def is_normal(self) -> bool:
-        return self.name in {"ACTIVE", "WARMING", "STOPPED", "STOPPING"}
+        return self.name in {"ACTIVE", "WARMING", "STOPPED", "STOPPING", "DISABLED"}
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,28 @@ class Overview:
         return Protection(bracket, resting[-1] if resting else None, target, covered, qty)
 
     def bot_position(self, bot: Bot) -> list[Position]:
+        """The open positions in the bot's symbols that are its own, and those of no bot in the symbols that only it may trade now."""
         found = (self.positions_by_symbol.get((bot.account_id, symbol)) for symbol in self.symbols_of.get(bot.pk, ()))
-        return [p for p in found if p is not None]
+        return [p for p in found if p is not None and (p.bot == bot.code or self._falls_to(bot, p))]
+
+    def _falls_to(self, bot: Bot, position: Position) -> bool:
+        return position.bot not in self._codes and position.symbol in self.trades_now(bot)
+
+    def trades_now(self, bot: Bot) -> set[str]:
+        """The symbols that this bot alone may trade; none for a disabled one, whose symbols another may have taken over."""
+        return {row.instrument.symbol for row in self._owners.get(bot.pk, ())}
+
+    @cached_property
+    def _owners(self) -> dict[int, list[BotInstrument]]:
+        found: dict[int, list[BotInstrument]] = defaultdict(list)
+        for row in self.owned:
+            if row.is_owner:
+                found[row.bot_id].append(row)
+        return found
+
+    @cached_property
+    def _codes(self) -> set[str]:
+        return {bot.code for bot in self.bots}
 
     def halts_over(self, bot: Bot) -> list[Halt]:
         if not self.halts:
@@ -218,6 +238,8 @@ class Overview:
         return self._effective[bot.pk]
 
     def _judged(self, bot: Bot) -> Effective:
+        if not bot.is_enabled:
+            return Effective("DISABLED", detail="It trades nothing. It is enabled in the admin, and then started.")
         halts = sorted(self.halts_over(bot), key=lambda h: (h.mode != HaltMode.HALTED, h.cause == HaltCause.PAUSE))
         if halts:
             worst = halts[0]
@@ -235,7 +257,7 @@ class Overview:
         for symbol in self.symbols_of.get(bot.pk, []):
             state = self.prices.get((bot.account_id, symbol))
             if state and state.breaker_tripped_at:
-                return Effective("REDUCE_ONLY", f"breaker {symbol}", None, f"{state.breaker_losses} losses; ends by itself")
+                return Effective("REDUCE_ONLY", f"breaker {symbol}", None, f"{_losses(state)}; ends by itself")
             if state and state.session_is_tripped:
                 return Effective("REDUCE_ONLY", f"session loss {symbol}", None, "until the session ends")
         return None
@@ -291,6 +313,10 @@ class Overview:
             alarms=[a for a in self.alarms if a.account_id in account_ids],
             commands=[c for c in self.commands if c.account_id in account_ids],
         )
+
+
+def _losses(state: SymbolState) -> str:
+    return f"{state.breaker_losses} loss{'' if state.breaker_losses == 1 else 'es'}"
 
 
 def _is_waived(bracket: Bracket | None) -> bool:

@@ -154,20 +154,22 @@ def bot(code: str, symbol: str, account_: Account, *, status: BotStatus = BotSta
     BotInstrument.objects.create(bot=made, instrument=instrument(symbol), account=account_)
     BotState.objects.create(bot=made, status=status, placed=38, denied=11, last_signal_at=now - timedelta(seconds=3))
     price = MARKET.get(symbol, (D(1), D(1), D(100)))[2]
-    SymbolState.objects.create(
+    SymbolState.objects.get_or_create(
         account=account_,
         symbol=symbol,
-        session_realised=D("201.14"),
-        session_fees=D("3.20"),
-        session_trades=6,
-        session_start_at=now - timedelta(hours=18),
-        session_end_at=now + timedelta(hours=6),
-        breaker_losses=1,
-        bid=price - D("0.1"),
-        ask=price + D("0.1"),
-        last=price,
-        priced_at=now - timedelta(milliseconds=200),
-        market_at=now - timedelta(milliseconds=300),
+        defaults={
+            "session_realised": D("201.14"),
+            "session_fees": D("3.20"),
+            "session_trades": 6,
+            "session_start_at": now - timedelta(hours=18),
+            "session_end_at": now + timedelta(hours=6),
+            "breaker_losses": 1,
+            "bid": price - D("0.1"),
+            "ask": price + D("0.1"),
+            "last": price,
+            "priced_at": now - timedelta(milliseconds=200),
+            "market_at": now - timedelta(milliseconds=300),
+        },
     )
     return made
 

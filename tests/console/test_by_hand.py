@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
@@ -9,12 +10,15 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from execution import selectors
 from execution.core.messages import CommandKind, CommandSpec, Leg
-from execution.models import Act, Bracket, Command, Discrepancy, Order, Position
+from execution.models import Act, Bot, BotInstrument, Bracket, Command, Discrepancy, Order, Position
+from risk.models import Halt
 from tests.console import factories
 from tests.console.conftest import client_of
 from tests.console.factories import DeskRows
 from tests.console.test_views import HTMX, KEY, body_of, shown_at
+from tradingdesk.console import strip
 from tradingdesk.people.models import User
 
 
@@ -136,6 +140,86 @@ def test_it_offers_protection_where_there_is_none(desk: DeskRows, bracket: Brack
     address = address_of("bracket-arm", bracket)
     assert address in client_of(alice).get(reverse("console:brackets")).content.decode()
     assert address not in client_of(bob).get(reverse("console:brackets")).content.decode()
+
+
+# --- clearing ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loss(desk: DeskRows) -> Halt:
+    """A day's loss that halted the account, long enough ago to be cleared."""
+    at = desk.at - timedelta(hours=1)
+    return Halt.objects.create(
+        halt_id="loss-1", scope="ACCOUNT", scope_key="paper", mode="REDUCE_ONLY", cause="DAILY_LOSS", by="engine", at=at
+    )
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_it_keeps_the_baseline_where_that_is_asked(loss: Halt, bob: User, is_kept: bool) -> None:
+    browser, address = client_of(bob), reverse("console:halt-clear", args=[loss.pk])
+    body = {**KEY, "reason": "seen", "phrase": "clear account paper", "shown": shown_at(browser, address)}
+    answer = browser.post(address, {**body, **({"keeps_baseline": "on"} if is_kept else {})}, headers=HTMX)
+    assert answer.status_code == 200
+    clear = Command.objects.get(body__kind=CommandKind.CLEAR)
+    assert clear.body["keeps_baseline"] is is_kept
+
+
+def test_it_offers_the_baseline_of_a_loss_only(desk: DeskRows, loss: Halt, bob: User) -> None:
+    factories.kill(desk.account)
+
+    def shown(halt: Halt) -> str:
+        return client_of(bob).get(reverse("console:halt-clear", args=[halt.pk])).content.decode()
+
+    assert 'name="keeps_baseline"' in shown(loss)
+    assert 'name="keeps_baseline"' not in shown(Halt.objects.get(cause="KILL"))
+
+
+def test_it_tells_a_trader_who_clears(loss: Halt, alice: User) -> None:
+    html = client_of(alice).get(reverse("console:halt-clear", args=[loss.pk])).content.decode()
+    assert "ask someone of the group risk" in html
+    assert 'name="phrase"' not in html
+
+
+def test_it_keeps_what_was_typed_when_it_is_refused(loss: Halt, bob: User) -> None:
+    browser, address = client_of(bob), reverse("console:halt-clear", args=[loss.pk])
+    body = {**KEY, "reason": "looked at all of it", "phrase": "clear it", "shown": shown_at(browser, address)}
+    answer = browser.post(address, body)
+    assert answer.status_code == 409
+    html = answer.content.decode()
+    assert "Type “clear account paper” to clear this." in html
+    assert 'value="looked at all of it"' in html
+
+
+# --- headlines ---------------------------------------------------------------------------------------------------------------
+
+
+def test_it_counts_a_stop_that_was_taken_away_as_none(desk: DeskRows, bracket: Bracket) -> None:
+    Order.objects.filter(pk__in=Order.objects.exclude(symbol="BTCUSDT")).delete()
+    Position.objects.exclude(symbol="BTCUSDT").delete()
+    Order.objects.filter(purpose="STOP_LOSS").delete()
+    Bracket.objects.update(is_stop_waived=True)
+    factories.alarm(desk.account, "BTCUSDT has no stop", 1, symbol="BTCUSDT")
+    look = selectors.overview(at=desk.at)
+    assert strip.summary(look).startswith("0 of 1 position with a stop at the venue")
+    assert [trouble.text for trouble in strip.troubles(look) if trouble.priority == 1] == ["BTCUSDT has no stop"]
+
+
+def test_it_gives_a_position_to_the_bot_that_has_it(desk: DeskRows) -> None:
+    """A bot that is replaced by another on the same symbol shows nothing of what the new one does."""
+    old = Bot.objects.get(code="ema-btc")
+    Bot.objects.filter(pk=old.pk).update(is_enabled=False)
+    BotInstrument.objects.filter(bot=old).update(is_owner=False)
+    new = factories.bot("mom-btc", "BTCUSDT", desk.account)
+    Position.objects.filter(symbol="BTCUSDT").update(bot="mom-btc")
+    look = selectors.overview(at=desk.at)
+    bots = {bot.code: bot for bot in look.bots}
+    assert [p.symbol for p in look.bot_position(bots[new.code])] == ["BTCUSDT"]
+    assert look.bot_position(bots["ema-btc"]) == []
+    assert look.effective(bots["ema-btc"]).name == "DISABLED"
+    assert "STOPPED" not in {word for word, _, _ in strip.states(look)}
+    Position.objects.filter(symbol="BTCUSDT").update(bot="EXTERNAL")
+    look = selectors.overview(at=desk.at)
+    assert [bool(look.bot_position(bot)) for bot in look.bots if bot.code in ("ema-btc", "mom-btc")] == [False, True]
 
 
 # --- disagreements ---------------------------------------------------------------------------------------------------------

@@ -44,6 +44,15 @@ def test_it_signs_in(alice: User, client: Client) -> None:
     page = client.post("/accounts/login/", {"login": "alice", "password": PASSWORD})
     assert page.headers["Location"] == "/"
     assert client.session["_auth_user_id"] == str(alice.pk)
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.by, entry.origin) == ("sign_in", "alice", "web 127.0.0.1")
+
+
+@pytest.mark.parametrize(("login", "by"), [("alice", "alice"), ("pa55word-by-mistake", "unknown")])
+def test_it_audits_a_wrong_password(login: str, by: str, alice: User, client: Client) -> None:
+    client.post("/accounts/login/", {"login": login, "password": "wrong-password"})
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.by, entry.key, entry.origin) == ("sign_in_refused", by, by, "web 127.0.0.1")
 
 
 @pytest.mark.parametrize(("login", "password"), [("alice", "wrong-password"), ("nobody", PASSWORD), ("alice", "")])

@@ -195,7 +195,7 @@ def bot_unrealised(bot: Bot, context: Context) -> Html:
 
 def bot_session(bot: Bot, context: Context) -> Html:
     prices = context.look.prices
-    found = [prices.get((bot.account_id, s)) for s in context.look.symbols_of.get(bot.pk, [])]
+    found = [prices.get((bot.account_id, s)) for s in context.look.trades_now(bot)]
     return _gain(sum((s.session_realised - s.session_fees for s in found if s), ZERO))
 
 
@@ -243,7 +243,7 @@ def bot_acts(bot: Bot, context: Context) -> Html:
 def bot_menu(bot: Bot, context: Context) -> Html:
     """The rest of a bot's acts, under ⋯."""
     may_trade = context.rights.may_trade
-    may_stop = may_trade and context.look.effective(bot).name != "STOPPED"
+    may_stop = may_trade and context.look.effective(bot).name not in {"STOPPED", "DISABLED"}
     return _menu(bot.code, may_stop=may_stop, may_flatten=may_trade and bool(context.look.bot_position(bot)))
 
 

@@ -30,6 +30,7 @@ STATE_WORDS: Final = {
     "WARMING": ("Warming up", ""),
     "STOPPING": ("Stopping", ""),
     "STOPPED": ("Stopped", "quiet"),
+    "DISABLED": ("Disabled", "quiet"),
     "PAUSED": ("Paused", "warn"),
     "REDUCE_ONLY": ("Reduce only", "warn"),
     "HALTED": ("Halted", "bad"),
@@ -80,7 +81,11 @@ def states(look: Overview) -> list[tuple[str, int, str]]:
     active = counts["ACTIVE"] + counts["WARMING"] + counts["STOPPING"]
     found = [("ACTIVE", active, "")]
     found += [("PAUSED", counts["PAUSED"], "warn"), ("REDUCE ONLY", counts["REDUCE_ONLY"], "warn")]
-    found += [("HALTED", counts["HALTED"], "bad"), ("STOPPED", counts["STOPPED"], "quiet")]
+    found += [
+        ("HALTED", counts["HALTED"], "bad"),
+        ("STOPPED", counts["STOPPED"], "quiet"),
+        ("DISABLED", counts["DISABLED"], "quiet"),
+    ]
     return [(word, n, css) for word, n, css in found if n or word == "ACTIVE"]
 
 
@@ -238,10 +243,10 @@ def _naked(look: Overview, position: Position) -> Trouble:
     account = look.accounts_by_id[position.account_id]
     instrument = look.instruments.get(position.symbol)
     qty = figure(position.qty, instrument.lot_size if instrument else None, is_signed=True)
-    close = reverse("console:position-close", args=[account.code, position.symbol])
+    protect = reverse("console:position-arm", args=[account.code, position.symbol])
     covered = look.protection_of(position).covered_qty
     what = f"stop covers {figure(covered)} of {figure(abs(position.qty))}" if covered else "no stop at the venue"
-    return Trouble(1, f"{position.symbol} {qty}: {what}", "Close…", close, True)
+    return Trouble(1, f"{position.symbol} {qty}: {what}", "Protect…", protect, True)
 
 
 def _halted(look: Overview) -> Iterator[Trouble]:
@@ -326,7 +331,7 @@ def summary(look: Overview) -> str:
     elif covered == count:
         positions = f"{count} position{'s' if count > 1 else ''}, {'all ' if count > 1 else ''}with a stop at the venue"
     else:
-        positions = f"{covered} of {count} positions with a stop at the venue"
+        positions = f"{covered} of {count} position{'s' if count > 1 else ''} with a stop at the venue"
     worst = price_worst(look)
     fresh = "prices fresh" if worst and worst[1] and look.at - worst[1] <= PRICE_AGE else ""
     idle = "" if any(look.effective(bot).name == "ACTIVE" for bot in look.bots) else "no bot runs"
@@ -348,7 +353,7 @@ def bot_state(effective: Effective) -> tuple[str, str]:
 def state_told(effective: Effective) -> str:
     """What a state lets through: "entries no · exits yes · stops stay · by breaker BTCUSDT · ends by itself"."""
     if effective.is_normal:
-        return ""
+        return effective.detail
     exits = "exits by a person only" if effective.name == "HALTED" else "exits yes"
     return " · ".join(part for part in ("entries no", exits, "stops stay", f"by {effective.level}", effective.detail) if part)
 
@@ -366,6 +371,6 @@ def bot_button(bot: Bot, effective: Effective) -> tuple[str, str, bool]:
             return "Clear…", reverse("console:halt-clear", args=[effective.halt.halt_id]), True
         case "PAUSED":
             return "Resume", reverse("console:bot-resume", args=[bot.code]), False
-        case "STOPPED":
+        case "STOPPED" | "DISABLED":
             return "Start…", reverse("console:bot-start", args=[bot.code]), True
     return "Pause", reverse("console:bot-pause", args=[bot.code]), False

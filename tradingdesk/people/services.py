@@ -181,3 +181,11 @@ def entry_burn(token: str, *, origin: str) -> User | None:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def sign_in_record(*, user: User | None, origin: str, is_let_in: bool) -> None:
+    """Audit a sign-in by password; `user` is None for a name that nobody has."""
+    name = user.username if user else "unknown"
+    action = "sign_in" if is_let_in else "sign_in_refused"
+    with transaction.atomic():
+        audit.record(by=name, action=action, model="people.User", key=name, before=None, after=None, origin=origin)

@@ -68,18 +68,25 @@ def said(request: HttpRequest, text: str, *, level: str = "done", status: int = 
 
 
 def act(
-    request: HttpRequest, make: Callable[[], object], text: str, *, facts: Facts | None = None, again: str = ""
+    request: HttpRequest,
+    make: Callable[[], object],
+    text: str,
+    *,
+    facts: Facts | None = None,
+    again: str = "",
+    refused: Callable[[str], HttpResponse] | None = None,
 ) -> HttpResponse:
     """Make an act and say so, or say why it is refused.
 
     With `facts` the form must have shown them as they are now; `again` is the page that asks anew when it did not.
+    `refused` shows a form again, with what was typed, where there is no JavaScript to keep it.
     """
     if facts is not None and (problem := outdated(request.POST.get("shown", ""), facts)) and not is_retry(request):
         return said(request, problem, level="refused", status=409, to=again)
     try:
         make()
     except ActRefused as e:
-        return said(request, str(e), level="refused", status=409)
+        return refused(str(e)) if refused and not is_htmx(request) else said(request, str(e), level="refused", status=409)
     return said(request, text)
 
 
@@ -283,9 +290,13 @@ def refused_form(request: HttpRequest, form: forms.Form, template: str, extra: d
     text = " ".join(str(e) for errors in form.errors.values() for e in errors)
     if is_htmx(request):
         return said(request, text, level="refused", status=400)
+    return shown_again(request, text, template, extra, status=400)
+
+
+def shown_again(request: HttpRequest, text: str, template: str, extra: dict[str, Any], *, status: int) -> HttpResponse:
     messages.error(request, text)
     response = page(request, template, look=look_of(request), **extra)
-    response.status_code = 400
+    response.status_code = status
     return response
 
 
@@ -372,10 +383,16 @@ def halt_clear(request: HttpRequest, halt_id: str) -> HttpResponse:
         if not form.is_valid():
             return refused_form(request, form, "console/clear.html", clear_page(request, row))
         make = lambda: services.halt_clear(  # noqa: E731
-            halt=row, phrase=form.cleaned_data["phrase"], at=timezone.now(), may_clear_latches=rights.may_clear, **asked(request)
+            halt=row,
+            phrase=form.cleaned_data["phrase"],
+            at=timezone.now(),
+            may_clear_latches=rights.may_clear,
+            keeps_baseline=form.cleaned_data["keeps_baseline"],
+            **asked(request),
         )
+        anew = lambda why: shown_again(request, why, "console/clear.html", clear_page(request, row), status=409)  # noqa: E731
         text = f"Cleared: {strip.scope_words(row.scope, row.scope_key)}. Nothing started by itself; bots are paused."
-        return act(request, make, text, facts=clear_shown(request, row), again=request.path)
+        return act(request, make, text, facts=clear_shown(request, row), again=request.path, refused=anew)
     return page(request, drawer(request, "console/clear.html"), look=look_of(request), **clear_page(request, row))
 
 
@@ -400,6 +417,8 @@ def clear_page(request: HttpRequest, row: Halt) -> dict[str, Any]:
         "scope_words": strip.scope_words(row.scope, row.scope_key),
         "is_latch": services.is_latch(row),
         "is_pause": row.cause == HaltCause.PAUSE,
+        "is_loss": row.cause in {HaltCause.DAILY_LOSS, HaltCause.DRAWDOWN},
+        "typed": request.POST,
         "phrase": services.clear_phrase(row),
         "ready_at": ready_at,
         "is_ready": look.at >= ready_at,
