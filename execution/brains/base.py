@@ -10,10 +10,19 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
+import msgspec
+
 from execution.core.messages import HOLD, Bar, Decision, SignalKind, View
 from risk.core.units import Instrument, Quote, Side
 
-__all__ = ["HOLD", "Bar", "Brain", "Decision", "Quote", "SignalKind", "View", "close", "entry", "plain"]
+__all__ = ["EXTRAS", "HOLD", "Bar", "Brain", "Decision", "Quote", "SignalKind", "View", "by_range", "close", "entry", "plain"]
+
+#: what `by_range()` can do beside a stop and a target, for a brain's PARAMS; zero is without
+EXTRAS: Mapping[str, tuple[str, str, str]] = {
+    "trail_atr": ("0.0", "0", "50"),
+    "stop_limit_atr": ("0.0", "0", "50"),
+    "time_limit_bars": ("0", "0", "100000"),
+}
 
 
 class Brain(Protocol):
@@ -57,16 +66,46 @@ def plain(number: float) -> str:
     return f"{number:.8g}"
 
 
-def entry(instrument: Instrument, side: Side, price: Decimal, *, stop_away: float, target_away: float, note: str) -> Decision:
+def entry(
+    instrument: Instrument, side: Side, price: Decimal, *, stop_away: float, target_away: float | None, note: str
+) -> Decision:
     """Enter at market with a stop and a target that far from `price`, on the tick grid and at least one tick away."""
     exit_side, sign = side.opposite, side.sign
-    stop = price - sign * max(Decimal(plain(stop_away)), instrument.tick_size)
-    target = price + sign * max(Decimal(plain(target_away)), instrument.tick_size)
+    target = None if target_away is None else price + sign * _away(instrument, target_away)
     return Decision(
         signal=SignalKind(side.value),
-        stop_loss=instrument.stop_price(stop, exit_side),
-        take_profit=instrument.limit_price(target, exit_side),
+        stop_loss=instrument.stop_price(price - sign * _away(instrument, stop_away), exit_side),
+        take_profit=None if target is None else instrument.limit_price(target, exit_side),
         note=note,
+    )
+
+
+def _away(instrument: Instrument, distance: float) -> Decimal:
+    """A distance in exact digits, one tick at the least."""
+    return max(Decimal(plain(distance)), instrument.tick_size)
+
+
+def by_range(instrument: Instrument, side: Side, bar: Bar, params: Mapping[str, Decimal], atr: float, *, note: str) -> Decision:
+    """Enter at market at the close of `bar`, protected by multiples of the average true range.
+
+    `params` are a stop's and a target's (`stop_atr`, `target_atr`; a target of zero is none) and those of EXTRAS: how far the stop
+    trails behind the best price, how far behind its trigger the limit of a stop-limit lies, after how many bars the position is closed.
+    """
+
+    def away(name: str) -> float | None:
+        return float(params[name]) * atr if params[name] else None
+
+    def offset(name: str) -> Decimal | None:
+        distance = away(name)
+        return None if distance is None else instrument.tick_size * round(_away(instrument, distance) / instrument.tick_size)
+
+    made = entry(instrument, side, bar.close, stop_away=float(params["stop_atr"]) * atr, target_away=away("target_atr"), note=note)
+    bars = int(params["time_limit_bars"])
+    return msgspec.structs.replace(
+        made,
+        trail_offset=offset("trail_atr"),
+        stop_limit_offset=offset("stop_limit_atr"),
+        time_limit_s=bars * bar.interval_s if bars else None,
     )
 
 

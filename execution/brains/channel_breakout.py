@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from talipp.indicators import ATR, DonchianChannels
 
-from execution.brains.base import HOLD, Bar, Brain, Decision, View, close, entry, plain
+from execution.brains.base import EXTRAS, HOLD, Bar, Brain, Decision, View, by_range, close, plain
 from execution.brains.indicators import latest, ohlcv, push, whole
 from risk.core.units import Instrument, Side
 
@@ -23,7 +23,8 @@ class ChannelBreakout(Brain):
         "exit_channel": ("10", "2", "400"),
         "atr": ("14", "2", "200"),
         "stop_atr": ("2.0", "0.1", "50"),
-        "target_atr": ("4.0", "0.1", "100"),
+        "target_atr": ("4.0", "0", "100"),
+        **EXTRAS,
         "shorts": ("1", "0", "1"),
     }
 
@@ -76,5 +77,4 @@ class ChannelBreakout(Brain):
             return HOLD
         if not view.is_flat:
             return HOLD
-        stop_away, target_away = float(self.params["stop_atr"]) * atr, float(self.params["target_atr"]) * atr
-        return entry(self.instrument, side, bar.close, stop_away=stop_away, target_away=target_away, note=note)
+        return by_range(self.instrument, side, bar, self.params, atr, note=note)

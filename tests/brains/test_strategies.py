@@ -8,6 +8,7 @@ from execution.core.messages import Decision
 from tests.brains.builders import D, bars, brain, decisions, spoken, view
 
 FALLS_THEN_JUMPS = [110, 109, 108, 107, 106, 105, 120]
+SINKS = [100, 101, 100, 101, 100, 99, 98, 97, 96, 95]
 
 
 def last(said: list[Decision]) -> Decision:
@@ -27,13 +28,33 @@ def test_it_brackets_by_the_true_range() -> None:
     assert (said.stop_loss, said.take_profit) == (D(102), D(147))
 
 
+#: the same jump in each brain's own terms, with an average true range of 9
+JUMPS = {"ema_cross": {"fast": 2, "slow": 4}, "channel_breakout": {"channel": 4, "exit_channel": 2}}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_it_trails_limits_and_times_its_stop_where_that_is_wanted(name: str) -> None:
+    """By the same range of 9: the stop trails 13.5 behind, its limit lies 2.25 behind its trigger, which is 2 on the grid of 0.5."""
+    wants = {"target_atr": 0, "trail_atr": 1.5, "stop_limit_atr": 0.25, "time_limit_bars": 20}
+    said = last(decisions(brain(name, atr=2, **JUMPS[name], **wants), bars(FALLS_THEN_JUMPS)))
+    assert (said.trail_offset, said.stop_limit_offset, said.time_limit_s) == (D("13.5"), D("2.0"), 20 * 60)
+    assert (said.stop_loss, said.take_profit) == (D(102), None)
+
+
+def test_it_wants_none_of_that_unasked() -> None:
+    said = last(decisions(brain("mean_reversion", rsi=3, atr=2), bars(SINKS)))
+    assert (said.trail_offset, said.stop_limit_offset, said.time_limit_s) == (None, None, None)
+
+
+def test_it_is_a_tick_away_at_the_least() -> None:
+    said = last(decisions(brain("mean_reversion", rsi=3, atr=2, trail_atr=0.01), bars(SINKS)))
+    assert said.trail_offset == D("0.5")
+
+
 def test_it_closes_on_the_cross_against_it() -> None:
     said = decisions(brain("ema_cross", fast=2, slow=4, atr=2), bars(FALLS_THEN_JUMPS), view("-1"))
     assert spoken(said) == ["CLOSE"]
     assert last(said).note.startswith("fast 115.16667 crossed")
-
-
-SINKS = [100, 101, 100, 101, 100, 99, 98, 97, 96, 95]
 
 
 def test_it_buys_what_fell_below_its_low_mark_once() -> None:
