@@ -61,7 +61,16 @@ def aged_out(turn: Turn, order: OrderState) -> None:
     if position is None or position.closing_side is not order.side:
         return
     qty = min(order.order_qty - order.cum_qty, turn.closable(order.symbol))
-    close_out(turn, order.symbol, bot=order.bot, side=order.side, qty=qty, purpose=Purpose.EXIT, bracket_id=order.bracket_id)
+    close_out(
+        turn,
+        order.symbol,
+        bot=order.bot,
+        side=order.side,
+        qty=qty,
+        purpose=Purpose.EXIT,
+        bracket_id=order.bracket_id,
+        why=f"the rest of an order that filled only {number(order.cum_qty)} of {number(order.order_qty)} in {AGES_S[order.purpose]} s",
+    )
 
 
 # --- requests nobody answered ------------------------------------------------------------------------------------------------

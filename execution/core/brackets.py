@@ -120,6 +120,8 @@ class ExitState(msgspec.Struct, frozen=True, kw_only=True):
     #: the bracket whose watched leg or time limit asked; empty for an exit of the position
     bracket_id: str = ""
     asked_at: datetime
+    #: as the order's
+    why: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):

@@ -84,7 +84,9 @@ def exit_proposal(
 # --- asking --------------------------------------------------------------------------------------------------------------
 
 
-def ask(turn: Turn, proposal: Proposal, *, purpose: Purpose = Purpose.EXIT, bracket_id: str = "", by: str) -> Asked | Denied:
+def ask(
+    turn: Turn, proposal: Proposal, *, purpose: Purpose = Purpose.EXIT, bracket_id: str = "", by: str, why: str = ""
+) -> Asked | Denied:
     """Send an exit, or have it wait for room. A denial changes nothing; it is EXIT_IN_FLIGHT while another one works."""
     symbol, qty = proposal.symbol, proposal.order_qty or ZERO
     superseded = _superseded(turn, proposal)
@@ -94,7 +96,7 @@ def ask(turn: Turn, proposal: Proposal, *, purpose: Purpose = Purpose.EXIT, brac
         return refused(Reason.NOTHING_TO_CLOSE, _too_little(symbol, qty))
     proposal = msgspec.structs.replace(proposal, order_qty=turn.lots(symbol, qty))
     has_room = turn.has(Capability.REDUCE_ONLY) or room(turn, symbol) >= (proposal.order_qty or ZERO)
-    asked = (_send if has_room else _wait)(turn, proposal, superseded, purpose=purpose, bracket_id=bracket_id)
+    asked = (_send if has_room else _wait)(turn, proposal, superseded, purpose=purpose, bracket_id=bracket_id, why=why)
     if isinstance(asked, Denied):
         return asked
     for order in superseded:
@@ -150,7 +152,7 @@ def _superseded(turn: Turn, proposal: Proposal) -> tuple[OrderState, ...] | None
 
 
 def _send(
-    turn: Turn, proposal: Proposal, superseded: tuple[OrderState, ...], *, purpose: Purpose, bracket_id: str
+    turn: Turn, proposal: Proposal, superseded: tuple[OrderState, ...], *, purpose: Purpose, bracket_id: str, why: str
 ) -> Asked | Denied:
     """Judge and send, in parts where the whole is above the order quantity limit."""
     orders: list[OrderState] = []
@@ -159,7 +161,7 @@ def _send(
         waits = not_sendable(turn)
         book = book_of(turn, bot=proposal.bot, symbol=proposal.symbol, not_ready=waits, superseded=superseded)
         part = msgspec.structs.replace(proposal, order_qty=qty)
-        sent = send(turn, part, book, purpose=purpose, bracket_id=bracket_id)
+        sent = send(turn, part, book, purpose=purpose, bracket_id=bracket_id, why=why)
         if isinstance(sent, Denied):
             if not orders:
                 return sent
@@ -185,14 +187,16 @@ def parts(turn: Turn, proposal: Proposal) -> list[Decimal]:
 
 
 def _wait(
-    turn: Turn, proposal: Proposal, superseded: tuple[OrderState, ...], *, purpose: Purpose, bracket_id: str
+    turn: Turn, proposal: Proposal, superseded: tuple[OrderState, ...], *, purpose: Purpose, bracket_id: str, why: str
 ) -> Asked | Denied:
     """Judge now, so that who asks is answered now; send when there is room. What stands in the way is looked at in this turn."""
     book = book_of(turn, bot=proposal.bot, symbol=proposal.symbol, not_ready=not_sendable(turn), superseded=superseded)
     verdict = judge(proposal, book, at=turn.at)
     if isinstance(verdict, Denied):
         return verdict
-    turn.state.exits[proposal.symbol] = ExitState(proposal=proposal, purpose=purpose, bracket_id=bracket_id, asked_at=turn.at)
+    turn.state.exits[proposal.symbol] = ExitState(
+        proposal=proposal, purpose=purpose, bracket_id=bracket_id, asked_at=turn.at, why=why
+    )
     turn.is_changed = True
     turn.protect_symbol(proposal.symbol)
     return Asked((), proposal.order_qty or ZERO, verdict.checks)
@@ -285,7 +289,7 @@ def go_on(turn: Turn) -> None:
             continue
         del turn.state.exits[symbol]
         proposal = msgspec.structs.replace(proposal, order_qty=qty)
-        sent = _send(turn, proposal, (), purpose=waiting.purpose, bracket_id=waiting.bracket_id)
+        sent = _send(turn, proposal, (), purpose=waiting.purpose, bracket_id=waiting.bracket_id, why=waiting.why)
         turn.is_changed = True
         if isinstance(sent, Denied):
             _unfilled(turn, symbol, "An exit of {} was denied", sent.text)
@@ -357,12 +361,14 @@ def _unfilled(turn: Turn, symbol: str, title: str, cause: str) -> None:
 # --- what may not stay open --------------------------------------------------------------------------------------------------
 
 
-def close_out(turn: Turn, symbol: str, *, bot: str, side: Side, qty: Decimal, purpose: Purpose, bracket_id: str = "") -> None:
+def close_out(
+    turn: Turn, symbol: str, *, bot: str, side: Side, qty: Decimal, purpose: Purpose, bracket_id: str = "", why: str
+) -> None:
     """Close at market what may not stay open. One exit in flight a symbol; what fails is tried again until it is gone."""
     turn.wake(close_timer(symbol), ms=CLOSE_RETRY_MS if turn.is_open(symbol) else _CLOSED_RETRY_MS)
     if turn.lots(symbol, qty):
         proposal = exit_proposal(turn, symbol=symbol, bot=bot, side=side, qty=qty, order_class=OrderClass.PROTECTION)
-        ask(turn, proposal, purpose=purpose, bracket_id=bracket_id, by=DESK)
+        ask(turn, proposal, purpose=purpose, bracket_id=bracket_id, by=DESK, why=why)
 
 
 def close_bracket(turn: Turn, bracket: BracketState) -> None:
@@ -375,6 +381,7 @@ def close_bracket(turn: Turn, bracket: BracketState) -> None:
         qty=bracket.open_qty,
         purpose=Purpose.EXIT,
         bracket_id=bracket.bracket_id,
+        why=bracket.text if bracket.is_naked else f"open for its time limit of {bracket.time_limit_s} s",
     )
 
 
@@ -399,18 +406,19 @@ def overshot(turn: Turn, symbol: str) -> None:
         turn.clear_alarm(f"overshoot:{symbol}")
         turn.sleep(close_timer(symbol))
         return
-    qty = number(abs(position.qty))
+    qty, what = number(abs(position.qty)), f"An exit of {symbol} went through zero"
     turn.alarm(
         f"overshoot:{symbol}",
         priority=1,
-        title=f"An exit of {symbol} went through zero",
+        title=what,
         cause=f"More filled than was open: {qty} are open on the other side.",
         consequence="It is being closed at market; the symbol only reduces until it is flat.",
         to_do="Watch it close; then look at the fills of the exits.",
         bot=position.bot,
         symbol=symbol,
     )
-    close_out(turn, symbol, bot=position.bot, side=position.closing_side, qty=abs(position.qty), purpose=Purpose.OVERSHOOT)
+    side, open_qty = position.closing_side, abs(position.qty)
+    close_out(turn, symbol, bot=position.bot, side=side, qty=open_qty, purpose=Purpose.OVERSHOOT, why=what)
 
 
 def _alarm(symbol: str) -> str:

@@ -167,7 +167,7 @@ def _close(turn: Turn, command: CommandState, symbol: str, step: Step) -> None:
         _close_later(turn, command, symbol, step)
         return
     proposal = closing.exit_proposal(turn, symbol=symbol, bot=position.bot, side=position.closing_side, qty=abs(position.qty))
-    asked = closing.ask(turn, proposal, by=command.spec.by)
+    asked = closing.ask(turn, proposal, by=command.spec.by, why=f"flattened by {command.spec.by}")
     if isinstance(asked, Denied) and asked.reason is not Reason.EXIT_IN_FLIGHT:
         step.state, step.text = StepState.TROUBLE, f"{symbol} could not be closed: {asked.text}"
     else:

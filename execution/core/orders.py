@@ -144,6 +144,8 @@ class OrderState(msgspec.Struct, kw_only=True, omit_defaults=True):
     reserve_px: Decimal = ZERO
     ord_rej_reason: str = ""
     text: str = ""
+    #: why it was sent, where no decision says so: a sentence
+    why: str = ""
     #: every execution of it the venue has spoken of, busts included: none is booked twice
     exec_ids: list[str] = []
     #: the fills that were taken back or corrected

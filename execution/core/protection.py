@@ -21,10 +21,11 @@ from execution.core.messages import Leg
 from execution.core.naked import limit_timer, retries
 from execution.core.orders import OrderState, Purpose
 from execution.core.sending import book_of, cancel, cancel_timer, has_replaces_left, replace, replace_timer, send
-from execution.core.trailing import followed
+from execution.core.trailing import Trail, followed
 from execution.core.turn import Turn
 from risk.core.units import ZERO, OrdType, TimeInForce
 from risk.core.verdict import Denied, OrderClass, Proposal
+from risk.core.wording import exact
 
 GROW_MS: Final = 200
 _CLOSED: Final = BracketStatus.CLOSED
@@ -71,7 +72,7 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
         cancel(turn, entry, by=DESK)  # no mere fee took it: it is closed again, and the rest of it is not wanted any more
     facts = Facts(
         is_open=bool(open_qty),
-        entry_works=entry is not None and entry.done is None,
+        entry_works=entry is not None and (entry.done is None or entry.decision_id in turn.state.parents),
         exit_works=turn.is_closing(symbol),
         has_legs=bool(stops.legs or targets.legs),
         is_stuck=stops.is_stuck or targets.is_stuck,
@@ -235,15 +236,28 @@ def _text(bracket: BracketState) -> str:
     """What is not as people take it for granted; empty as a rule."""
     if not bracket.open_qty:
         return ""
-    stop, target = _stop_text(bracket), _target_text(bracket)
-    return f"{stop}, {target}" if stop and target else stop or target
+    return ", ".join([said for said in (_stop_text(bracket), _target_text(bracket), _time_text(bracket)) if said])
 
 
 def _stop_text(bracket: BracketState) -> str:
     if bracket.is_stop_waived:
-        return "stop taken away by hand"
-    trails = "stop trails, watched here" if bracket.trail is not None else ""
-    return "stop watched here, not at the venue" if bracket.is_stop_emulated else trails
+        return f"no stop: {bracket.waived_why.rstrip('.')}"
+    said = [_trail_text(bracket.trail)] if bracket.trail is not None else []
+    if bracket.stop_limit_offset is not None and has_stop(bracket):
+        said.append(f"stop-limit, its limit {exact(bracket.stop_limit_offset)} behind its trigger")
+    if bracket.is_stop_emulated:
+        said.append("stop watched here, not at the venue")
+    return ", ".join(said)
+
+
+def _trail_text(trail: Trail) -> str:
+    distance = f"{exact(trail.pct)} %" if trail.pct is not None else exact(trail.offset)
+    begins = f" once the price was at {exact(trail.activation_px)}" if trail.extreme is None and trail.activation_px else ""
+    return f"stop trails {distance} behind the best price{begins}, watched here"
+
+
+def _time_text(bracket: BracketState) -> str:
+    return f"closes at {bracket.close_at:%Y-%m-%d %H:%M:%S} UTC" if bracket.close_at is not None else ""
 
 
 def _target_text(bracket: BracketState) -> str:

@@ -139,7 +139,8 @@ def touched(turn: Turn, event: Touched) -> None:
         price=_limit(turn, bracket, name),
         order_class=OrderClass.PROTECTION,
     )
-    asked = ask(turn, proposal, bracket_id=bracket_id, by=f"its {name}")
+    what = "trailing stop" if name == _TRAIL else name
+    asked = ask(turn, proposal, bracket_id=bracket_id, by=f"its {name}", why=f"its {what} was touched at {exact(event.price)}")
     if not isinstance(asked, Asked):
         turn.wake(retry_timer(bracket, leg), ms=LEG_RETRY_MS)
 
@@ -193,11 +194,11 @@ def trailed(turn: Turn, event: Trailed) -> None:
     bracket.trail = msgspec.structs.replace(bracket.trail, extreme=event.extreme)
     level = bracket.trail.level(event.extreme)
     turn.state.watches[event.watch_id] = msgspec.structs.replace(found, price=level, trail=bracket.trail)
-    if turn.has(Capability.REPLACE) and turn.index.holds.stop:
-        instrument = turn.instrument(bracket.symbol)
-        level = instrument.stop_price(level, side.opposite) if instrument is not None else level
-        if bracket.stop_px is None or (level - bracket.stop_px) * side.sign > 0:
-            bracket.stop_px = level
+    instrument = turn.instrument(bracket.symbol)
+    level = instrument.stop_price(level, side.opposite) if instrument is not None else level
+    may_move = turn.has(Capability.REPLACE) and turn.index.holds.stop
+    if bracket.stop_px is None or (may_move and (level - bracket.stop_px) * side.sign > 0):
+        bracket.stop_px = level  # without one before, where the trail begins: a watch dies with the Desk
     turn.touch_bracket(bracket)
     turn.dirty[bracket_id] = None
 

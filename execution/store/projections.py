@@ -41,7 +41,7 @@ def _order(o: OrderState) -> Row:
     return (
         *(o.cl_ord_id, o.order_id, o.bot, o.symbol, o.side, o.ord_type, o.time_in_force, o.order_class, o.purpose),
         *(o.ord_status, o.is_working, o.order_qty, o.cum_qty, o.leaves_qty, o.avg_px, o.price, o.stop_px, o.fees),
-        *(o.reduce_only, o.post_only, o.bracket_id, o.decision_id, o.settings_version, o.ord_rej_reason, o.text),
+        *(o.reduce_only, o.post_only, o.bracket_id, o.decision_id, o.settings_version, o.ord_rej_reason, o.text or o.why),
         *(o.cancel_asked_by, o.created_at, o.accepted_at, o.pending_since, o.updated_at, o.done_at),
     )
 

@@ -77,6 +77,7 @@ def test_it_makes_room_before_it_takes_the_target(bench: Bench) -> None:
     bench.report(stop, X.CANCELED)
     (target,) = exits(bench)
     assert (target.ord_type, target.price, target.order_qty, target.order_class) == (OrdType.LIMIT, 104, 7, OrderClass.PROTECTION)
+    assert target.why == "its target was touched at 104"
     bench.fill(target)
     assert (bench.qty(), bench.bracket(entry).status, bench.desk.state.watches, bench.alarms()) == (0, B.CLOSED, {}, [])
 

@@ -237,10 +237,11 @@ def test_it_begins_to_trail_at_the_entry_and_closes_when_the_price_comes_back() 
     assert stop.stop_px == 98, "the fixed stop rests behind the trail, and outlives the desk"
     trailed(bench, entry, "103")
     assert not bench.all(Watch), "the shell follows the price by itself"
-    assert bench.bracket(entry).text == "stop trails, watched here"
+    assert bench.bracket(entry).text == "stop trails 1 behind the best price, watched here"
     touch(bench, entry, "trail", "102")
     (close,) = exits(bench)
     assert (close.ord_type, close.order_qty) == (OrdType.MARKET, 10)
+    assert close.why == "its trailing stop was touched at 102"
 
 
 def test_it_moves_the_resting_stop_after_the_trail_where_the_venue_changes_stops() -> None:
@@ -271,9 +272,52 @@ def test_it_trails_only_from_its_activation_on() -> None:
     (watch,) = [w for w in bench.desk.state.watches.values() if w.trail]
     assert watch.trail is not None
     assert (watch.trail.extreme, watch.price, watch.trail.is_activated_above) == (None, 102, True)
+    assert bench.bracket(entry).text == "stop trails 1 behind the best price once the price was at 102, watched here"
     trailed(bench, entry, "102.4")
     assert bench.bracket(entry).trail is not None
     assert bench.desk.state.watches[watch.watch_id].price == D("101.4")
+
+
+@pytest.mark.parametrize("has", [(), (C.STOP_ORDERS,), (C.STOP_ORDERS, C.REDUCE_ONLY), (C.STOP_ORDERS, C.REDUCE_ONLY, C.REPLACE)])
+def test_it_rests_a_stop_where_a_trail_begins_that_had_none(has: tuple[C, ...]) -> None:
+    """A watch dies with the desk, and sees nothing while no price comes: before it is the only stop there is, another one stands."""
+    bench = Bench(at_venue(*has, is_stop_required=False))
+    entry = opened(bench, stop_loss=None, take_profit=None, trail_pct=D(1), trail_activation=D(102))
+    assert (names(bench), bench.legs()[0], bench.bracket(entry).status) == (["trail"], [], B.ARMED)
+    trailed(bench, entry, "102.45")
+    if C.STOP_ORDERS in has:
+        (stop,) = bench.legs()[0]
+        assert (stop.stop_px, stop.order_qty) == (D("101.43"), 10), "1 % behind, on the grid and never on the riskier side"
+    else:
+        assert names(bench) == ["stop", "trail"]
+    bench.settle_legs()
+    trailed(bench, entry, "104")
+    assert bench.bracket(entry).stop_px == (D("102.96") if C.REPLACE in has else D("101.43"))
+
+
+@pytest.mark.parametrize(
+    ("has", "here"),
+    [
+        ((C.STOP_ORDERS, C.REDUCE_ONLY), ""),
+        ((C.STOP_ORDERS,), "target watched here, not at the venue, "),
+        ((), "stop watched here, not at the venue, target watched here, not at the venue, "),
+    ],
+)
+def test_it_says_all_that_people_would_not_take_for_granted(has: tuple[C, ...], here: str) -> None:
+    bench = Bench(at_venue(*has))
+    entry = opened(bench, trail_pct=D("1.5"), stop_limit_offset=D("0.5"), time_limit_s=90)
+    assert bench.bracket(entry).text == (
+        "stop trails 1.5 % behind the best price, watched here, stop-limit, its limit 0.5 behind its trigger, "
+        f"{here}closes at 2026-01-05 12:01:30 UTC"
+    )
+
+
+@pytest.mark.parametrize(("name", "px"), [("stop", "97.9"), ("target", "104.1")])
+def test_it_says_why_it_left(name: str, px: str) -> None:
+    bench = Bench(at_venue())
+    touch(bench, opened(bench), name, px)
+    (close,) = exits(bench)
+    assert (close.why, close.text) == (f"its {name} was touched at {px}", "")
 
 
 @pytest.mark.parametrize(
@@ -322,7 +366,11 @@ def test_it_calls_a_position_naked_whose_stop_limit_the_price_went_through(polic
     assert bench.alarms() == []
     bench.wait(0.2)
     assert (bench.bracket(entry).status, bench.alarms()) == (B.NAKED, ["naked"])
-    assert [o.order_qty for o in exits(bench)] == ([10] if policy is NakedPolicy.CLOSE_POSITION else [])
+    assert [(o.order_qty, o.why) for o in exits(bench)] == (
+        [(10, "the price went through 97.5, the limit of its stop-limit, which did not fill")]
+        if policy is NakedPolicy.CLOSE_POSITION
+        else []
+    )
     assert names(bench) == []
 
 
@@ -369,6 +417,7 @@ def test_it_closes_a_position_whose_time_is_over() -> None:
     assert exits(bench) == [], "it counts from the first fill"
     bench.wait(1.1)
     (close,) = exits(bench)
+    assert close.why == "open for its time limit of 60 s"
     bench.report(close, X.REJECTED)
     bench.wait(1.1)
     (again,) = exits(bench)

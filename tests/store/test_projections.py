@@ -59,6 +59,13 @@ def test_it_cuts_a_text_that_is_too_long_for_its_column(leased: Account) -> None
     assert len(Order.objects.get().text) == 300
 
 
+def test_it_says_why_an_order_was_sent_until_the_venue_says_something_of_it(leased: Account) -> None:
+    commit(leased, publish("order", "o1", order(why="its stop was touched at 98")))
+    assert Order.objects.get().text == "its stop was touched at 98"
+    commit(leased, publish("order", "o1", order(why="its stop was touched at 98", text="insufficient margin")))
+    assert Order.objects.get().text == "insufficient margin"
+
+
 def test_it_books_a_fill_once(leased: Account) -> None:
     commit(leased, publish("fill", "x1", fill()))
     commit(leased, publish("fill", "x1", fill()))
