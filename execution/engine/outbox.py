@@ -54,7 +54,10 @@ class _Queue:
 
 
 class Outbox:
-    """Hands requests to a Broker by the rules above. Lives on the loop; `failed` takes what did not become a report."""
+    """Hands requests to a Broker by the rules above. Lives on the loop; `failed` takes what did not become a report.
+
+    `handed` is told of each order how many seconds after its event it was given to the venue's client.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Outbox:
         budgets: Mapping[Lane, Budget],
         failed: Callable[[SendFailed], None],
         crashed: Callable[[BaseException], None],
+        handed: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._broker = broker
         self._lease = lease
@@ -74,6 +78,7 @@ class Outbox:
         self._age_s_max = timing.send_age_ms_max / 1000
         self._failed = failed
         self._crashed = crashed
+        self._handed = handed
         self._queues = {lane: _Queue(lane, budgets[lane]) for lane in Lane}
         #: orders that have no answer yet, with the cancels and replaces that wait for it
         self._unanswered: dict[str, list[Waiting]] = {}
@@ -88,7 +93,7 @@ class Outbox:
         match effect:
             case SendNewOrder():
                 self._unanswered[effect.cl_ord_id] = []
-                self._put(_lane(effect), Waiting(effect, lambda: self._submit(effect), born))
+                self._put(_lane(effect), Waiting(effect, lambda: self._submit(effect, born), born))
             case SendCancel():
                 if not self._drop(lambda order: order.cl_ord_id == effect.cl_ord_id, "canceled before it was sent"):
                     self._put_after(effect.cl_ord_id, Waiting(effect, lambda: self._cancel(effect), born))
@@ -220,7 +225,8 @@ class Outbox:
             else:
                 self._not_sent(change, "its order was not sent")
 
-    async def _submit(self, effect: SendNewOrder) -> None:
+    async def _submit(self, effect: SendNewOrder, born: float) -> None:
+        self._handed(monotonic() - born)
         is_sent = await self._send(effect, self._broker.submit(effect.cl_ord_id, effect.approved))
         self._answered(effect.cl_ord_id, is_sent=is_sent)
 
@@ -241,7 +247,9 @@ class Outbox:
             async with asyncio.timeout(self._timeout_s):
                 await self._broker.cancel_all(effect.symbol)
         except (BrokerError, TimeoutError, OSError) as e:
-            log.warning("not everything could be canceled at once", symbol=effect.symbol, error=repr(e))
+            log.warning(
+                "not everything could be canceled at once", account_id=self._lease.account_id, symbol=effect.symbol, error=repr(e)
+            )
 
     async def _send(self, effect: Send, sending: Coroutine[Any, Any, None]) -> bool:
         """Wait for the answer and tell the Desk of one that is none. False where we know that nothing was written."""
@@ -259,7 +267,12 @@ class Outbox:
         except Exception as e:  # the port's contract: whatever else escapes a send leaves its outcome unknown
             is_network = isinstance(e, OSError)
             log.warning(
-                "the outcome of a send is unknown", cl_ord_id=cl_ord_id, request=request, error=repr(e), exc_info=not is_network
+                "the outcome of a send is unknown",
+                account_id=self._lease.account_id,
+                cl_ord_id=cl_ord_id,
+                request=request,
+                error=repr(e),
+                exc_info=not is_network,
             )
             self._fail(cl_ord_id, SendOutcome.UNKNOWN, request, f"{type(e).__name__}: {e}")
         return True

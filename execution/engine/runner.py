@@ -60,6 +60,7 @@ from execution.engine.publisher import Publisher, Stream
 from execution.engine.reconcile import Reconciler
 from execution.engine.recovery import Recovered, recover
 from execution.engine.timers import Timers
+from execution.engine.vitals import Vitals
 from execution.engine.writer import JournalFailed, JournalWriter, Lost
 from execution.feeds import open_feed
 from execution.models import Account
@@ -121,6 +122,7 @@ class Runner:
         lease: Held,
         *,
         budgets: Budgets,
+        vitals: Vitals,
         poisoned: frozenset[bytes] = frozenset(),
         retry: Event | None = None,
     ) -> None:
@@ -128,6 +130,7 @@ class Runner:
         self.lease = lease
         self._parts = parts
         self._budgets = budgets
+        self._vitals = vitals
         self._poisoned = poisoned
         self._retry = retry
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -241,6 +244,7 @@ class Runner:
             poisoned=self._poisoned,
             snapshot_every=parts.snapshot_every,
         )
+        recovered.fold.denials = self._vitals.denials
         self._floor = Floor(
             self._loop,
             feed,
@@ -258,6 +262,7 @@ class Runner:
             budgets=budgets,
             failed=self.take,
             crashed=self._broken,
+            handed=self._vitals.handed.add,
         )
         self._questions = Reconciler(
             self._broker, self, clock=clock, timing=parts.timing, budget=budgets[Lane.QUERIES], take=self._answered
@@ -411,6 +416,7 @@ class Runner:
             self._floor.seat(news.settings)
         for command in news.commands:
             if command.command_id not in self._asked:
+                self._vitals.commanded.add((self._parts.clock.now() - command.asked_at).total_seconds())
                 quote = self._floor.quote(command.target) if command.decision is not None else None
                 self.take(Commanded(at=self.now(), command=command, quote=quote))
         self._asked = {command.command_id for command in news.commands}

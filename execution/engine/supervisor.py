@@ -217,6 +217,7 @@ class Supervisor:
                 self._parts,
                 slot.lease,
                 budgets=self._budgets,
+                vitals=self._vitals,
                 poisoned=slot.poisoned,
                 retry=slot.retry,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import resource
 import socket
@@ -10,6 +11,8 @@ import statistics
 import sys
 import tempfile
 import time
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +23,41 @@ from execution.engine.writer import JournalWriter
 from execution.models import Engine
 
 _LAG_STEP_S: Final = 0.02
+#: seconds; the budget's own bounds among them
+BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1.0, 5.0, math.inf)
+
+
+class Timings:
+    """How many times fell within each of BOUNDS_S, and their sum, since the process began: Prometheus' histogram."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * len(BOUNDS_S)
+        self._sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self._sum_s += seconds
+
+    def read(self) -> dict[str, Any]:
+        """`buckets` are pairs of a bound, as Prometheus writes it, and how many times were within it."""
+        within, buckets = 0, []
+        for bound, count in zip(BOUNDS_S, self._counts, strict=True):
+            within += count
+            buckets.append(["+Inf" if bound == math.inf else str(bound), within])
+        return {"buckets": buckets, "sum_s": round(self._sum_s, 6)}
 
 
 class Vitals:
-    """Loop lag, commit times, queue lengths and memory since the last reading."""
+    """Loop lag, commit times, queue lengths and memory since the last reading; latencies and denials since the process began."""
 
     def __init__(self, fsync_ms: float | None = None) -> None:
         self._lags: list[float] = []
         self.fsync_ms = fsync_ms
+        #: of orders: from the event that decided to the venue's client
+        self.handed = Timings()
+        #: of people's acts: from the asking to the engine's Desk
+        self.commanded = Timings()
+        self.denials: Counter[str] = Counter()
 
     async def watch_lag(self) -> None:
         """How late the loop wakes: the time every order waits before it is even looked at."""
@@ -49,6 +79,9 @@ class Vitals:
             "waiting": dict(waiting),
             "messages_dropped": sum(dropped.values()),
             "memory_mb": memory_mb(),
+            "decision_to_venue_seconds": self.handed.read(),
+            "command_to_engine_seconds": self.commanded.read(),
+            "denials": dict(self.denials),
         }
 
 

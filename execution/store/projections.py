@@ -5,6 +5,7 @@ Within one commit only the last body of a key is written: what a person sees is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -229,16 +230,20 @@ _HEAD: Final = msgspec.msgpack.Decoder(_Head)
 class SignalFold:
     """Decides whether a signal is a new row or one more of the same: identical denials in a row (bot, symbol, signal, code).
 
-    Lives with the runner, starts from the last row of each bot and symbol, and is thrown away with it.
+    Lives with the runner, starts from the last row of each bot and symbol, and is thrown away with it. It counts the denials that it
+    sees, by reason, into `denials`, which may outlive it.
     """
 
     def __init__(self, last: Iterable[tuple[str, str, str, str, str, int]] = ()) -> None:
         self._last = {(bot, symbol): ((signal, reason), key, repeats) for bot, symbol, signal, reason, key, repeats in last}
+        self.denials = Counter[str]()
 
     def fold(self, body: bytes) -> Repeat | None:
         """None when the signal of this published body is a row of its own."""
         record = _HEAD.decode(body)
         what = (record.signal, record.reason or "")
+        if record.reason is not None:
+            self.denials[record.reason] += 1
         last, key, repeats = self._last.get((record.bot, record.symbol), (None, "", 0))
         if record.reason is None or last != what:
             self._last[record.bot, record.symbol] = (what, record.decision_id, 1)
