@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from execution.core import pnl, symbols, throttles
+from execution.core import pnl, slicing, symbols, throttles
 from execution.core.halts import clear, latch
 from execution.core.messages import DeskSettings, Marked, SettingsChanged
 from execution.core.turn import Turn
@@ -39,6 +39,7 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
     state, account, settings = turn.state, turn.state.account, _with_old_terms(turn, event.settings)
     if account.day_start_at is None:
         account.cash = settings.starting_cash
+    terms = slicing.terms(turn)
     state.settings = settings
     account.settings_digest = settings.digest
     account.settings_version = settings.version
@@ -48,6 +49,7 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
         if code not in state.bots:
             turn.touch_bot(turn.bot(code))
     symbols.reevaluate(turn)
+    slicing.settings_changed(turn, terms)
     turn.touch_account()
     turn.is_money_moved = True
 

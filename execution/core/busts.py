@@ -21,6 +21,7 @@ from execution.core.orders import ENTRY, LEGS, OrderState
 from execution.core.pnl import Booked
 from execution.core.positions import FillState, PositionState
 from execution.core.sending import backoff_ms, cancel, query, query_timer, watch_for_answer
+from execution.core.slicing import is_first_fill
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO
@@ -119,7 +120,7 @@ def _move(turn: Turn, order: OrderState, position: PositionState, replayed: Repl
     position.realised += replayed.realised_moved
     if not position.qty:
         position.entries = 0
-    elif order.purpose is ENTRY and not order.cum_qty:
+    elif order.purpose is ENTRY and not order.cum_qty and is_first_fill(turn, order):
         position.entries = max(position.entries - 1, 0)
     position.updated_at = turn.at
     turn.touch("position", position.symbol, position)

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 import msgspec
 
-from execution.core import closing, symbols, throttles
+from execution.core import closing, slicing, symbols, throttles
 from execution.core.brackets import BracketState
 from execution.core.conditions import not_ready
 from execution.core.messages import Decided, Decision, Effect, Publish, SignalKind, SignalRecord
@@ -119,17 +119,23 @@ def _enter(turn: Turn, event: Decided) -> Denied | None:
     )
     waits = not_ready(turn, bot=event.bot, symbol=event.symbol)
     book = book_of(turn, bot=event.bot, symbol=event.symbol, not_ready=waits, portfolio=portfolio_of(turn))
-    sent = send(turn, proposal, book, purpose=Purpose.ENTRY)
+    planned = slicing.plan(turn, proposal, book, decision.twap) if decision.twap is not None else None
+    if isinstance(planned, Denied):
+        return planned
+    sent = send(turn, planned.first(proposal) if planned else proposal, book, purpose=Purpose.ENTRY)
     if isinstance(sent, Denied):
         return sent
     order = sent.order
-    throttles.approved(turn, order)
     if stop_loss is not None or decision.take_profit is not None or decision.time_limit_s is not None or _trails(decision):
         _open_bracket(turn, event, order, stop_loss)
     values = turn.index.effective(event.bot, event.symbol).values
     if order.ord_type in _RESTING:
         _let_age(turn, order, values)
-    _approved(turn, event, Outcome(sent.checks, order.side, order.order_qty, order.cl_ord_id))
+    whole = planned.whole if planned else order
+    record = _approved(turn, event, Outcome(sent.checks, order.side, whole.order_qty, order.cl_ord_id))
+    if planned:
+        slicing.begin(turn, planned, proposal, order, record)
+    throttles.approved(turn, order)
     return None
 
 
@@ -254,13 +260,14 @@ def _exit_qty(decision: Decision, held: Decimal) -> Decimal:
 # --- what is recorded ------------------------------------------------------------------------------------------------------
 
 
-def _approved(turn: Turn, event: Decided, outcome: Outcome) -> None:
+def _approved(turn: Turn, event: Decided, outcome: Outcome) -> SignalRecord:
     bot = turn.bot(event.bot)
     bot.placed += 1
     bot.last_signal_at = turn.at
     turn.touch_bot(bot)
     record = _record(turn, event, outcome.checks, outcome=outcome)
     turn.touch("signal", record.decision_id, record)
+    return record
 
 
 def _record(

@@ -29,6 +29,7 @@ from execution.core import (
     protection,
     recovery,
     reports,
+    slicing,
     symbols,
     watching,
 )
@@ -114,11 +115,21 @@ class Desk:
         return View(
             position_qty=qty,
             avg_px=position.avg_px if position is not None and qty else None,
-            entries_working=sum(order.purpose is Purpose.ENTRY for order in working),
+            entries_working=sum(order.purpose is Purpose.ENTRY for order in working) + self._slicing(bot, symbol),
             exits_working=is_waiting + sum(order.purpose is Purpose.EXIT for order in working),
             last_denial=self._denials.get((bot, symbol), ""),
             may_flip=bool(qty) and self._index.effective(bot, symbol).values.flip_policy is FlipPolicy.CLOSE_THEN_OPEN,
         )
+
+    def _slicing(self, bot: str, symbol: str) -> int:
+        parents = self.state.parents.values()
+        return sum((parent.proposal.bot, parent.proposal.symbol) == (bot, symbol) for parent in parents)
+
+    def quoted(self, timer: str) -> str:
+        """The symbol whose newest quote the timer's Woke is to carry; empty for all that need no price."""
+        kind, _, decision_id = timer.partition(":")
+        parent = self.state.parents.get(decision_id) if kind == "slice" else None
+        return parent.proposal.symbol if parent is not None else ""
 
     def stake(self) -> Stake:
         """What the account has at stake now, as gate 14 counts it: positions at marks, working entries at their reservations."""
@@ -139,6 +150,8 @@ class Desk:
 
 def _settle(turn: Turn) -> None:
     """What follows from any change."""
+    if turn.state.parents:
+        slicing.follow(turn)
     if turn.dirty:
         protection.protect(turn)
     if turn.state.exits or turn.is_money_moved:
@@ -204,7 +217,10 @@ def _woke(turn: Turn, event: Woke) -> None:
         return
     turn.sleep(event.timer)
     name, _, rest = event.timer.partition(":")
-    _TIMERS[name](turn, rest)
+    if name == "slice":
+        slicing.slice_due(turn, rest, event.quote)
+    else:
+        _TIMERS[name](turn, rest)
 
 
 def _leg_due(turn: Turn, rest: str) -> None:

@@ -21,6 +21,7 @@ from execution.core.orders import ENTRY, EXITS, LEGS, OrderState
 from execution.core.pnl import Booked
 from execution.core.positions import FillState, PositionState
 from execution.core.sending import query_timer
+from execution.core.slicing import is_first_fill
 from execution.core.turn import Turn
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO, Scope, ScopeKind
@@ -68,7 +69,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
     fill = _fill_of(turn, order, report)
     booked = pnl.apply_fill(position, side=fill.side, qty=fill.last_qty, px=fill.last_px, at=turn.at, fee_qty=fill.fee_qty)
     fill = msgspec.structs.replace(fill, realised=booked.realised)
-    if order.purpose is ENTRY and was_first and position.qty:
+    if order.purpose is ENTRY and was_first and position.qty and is_first_fill(turn, order):
         position.entries += 1
     fee = charge(turn, order, position, fill)
     _book_cash(turn, position, fill, booked, fee=fee)

@@ -38,7 +38,7 @@ from execution.core.messages import (
     StepState,
 )
 from execution.core.orders import OrderState, Purpose
-from execution.core.sending import RECONCILE, cancel, cancel_request, query
+from execution.core.sending import RECONCILE, cancel, cancel_request, end_schedules, query
 from execution.core.turn import Turn
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import Capability, OrderClass
@@ -130,6 +130,7 @@ def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
 def _take_away(turn: Turn, command: CommandState) -> None:
     """Send every cancel of the kill at once."""
     spec = command.spec
+    end_schedules(turn, spec.scope, by=spec.by)
     turn.emit(DropUnsent(scope=spec.scope))
     _step(command, "unsent_dropped").state = StepState.DONE
     _step(command, "unsent_dropped").at = turn.at
@@ -371,6 +372,7 @@ def verify_due(turn: Turn, command_id: str) -> None:
         return
     spec = command.spec
     # a flatten halts nothing, so a bot may have entered again
+    end_schedules(turn, spec.scope, by=spec.by)
     _cancel(turn, command, [order for order in turn.orders_in(spec.scope) if order.purpose is Purpose.ENTRY])
     left = [turn.state.orders[cl_ord_id] for cl_ord_id in command.waiting[_CANCELS] if cl_ord_id in turn.state.orders]
     opening = flattening.opens_at(turn, command)

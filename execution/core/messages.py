@@ -55,6 +55,17 @@ class SignalKind(StrEnum):
     HOLD = "HOLD"
 
 
+class Twap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an entry is spread over time: for `horizon_s` seconds a slice every `interval_s`, the first at once.
+
+    With `is_end_included` one more goes at the end of the horizon; without, the last goes an interval before it.
+    """
+
+    horizon_s: Decimal
+    interval_s: Decimal
+    is_end_included: bool = False
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What a brain (or an API client) wants. Prices are absolute; `note` is the brain's own words ("fast 412.18 crossed slow 412.02")."""
 
@@ -77,6 +88,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     trail_activation: Decimal | None = None
     #: the position is closed at market when it was open this long
     time_limit_s: int | None = None
+    #: an entry goes in slices; what closes goes at once, whatever is here
+    twap: Twap | None = None
 
 
 HOLD = Decision(signal=SignalKind.HOLD)
@@ -505,9 +518,13 @@ class PriceAged(_Event, frozen=True, tag="price_aged"):
 
 
 class Woke(_Event, frozen=True, tag="woke"):
-    """A timer the Desk asked for. A late one fires once; one that is no longer in the state changes nothing."""
+    """A timer the Desk asked for. A late one fires once; one that is no longer in the state changes nothing.
+
+    `quote` is the newest one of the symbol that `Desk.quoted()` names for the timer.
+    """
 
     timer: str
+    quote: Quote | None = None
 
 
 class Reconciled(_Event, frozen=True, tag="reconciled"):

@@ -369,7 +369,9 @@ def evict(turn: Turn) -> None:
     before = turn.at - 2 * (timedelta(milliseconds=turn.timing.reconcile_ms) + FILLS_OVERLAP)
     for order in list(orders.values())[: max(len(orders) - _KEPT_ORDERS, 0)]:
         bracket = turn.state.brackets.get(order.bracket_id)
-        is_needed = bracket is not None and bracket.bracket_id in turn.index.brackets.get(bracket.symbol, {})
+        is_needed = order.decision_id in turn.state.parents or (
+            bracket is not None and bracket.bracket_id in turn.index.brackets.get(bracket.symbol, {})
+        )
         if order.done_at is not None and order.done_at < before and not is_needed:
             del orders[order.cl_ord_id]
             for replace_id in order.replace_ids:

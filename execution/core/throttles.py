@@ -13,12 +13,17 @@ from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause
 
 
-def approved(turn: Turn, entry: OrderState) -> None:
-    """Count an entry that was let through. The last one of its hour stays; nothing of its bot comes after it."""
+def approved(turn: Turn, entry: OrderState, *, is_slice: bool = False) -> None:
+    """Count an entry that was let through. The last one of its hour stays; nothing of its bot comes after it.
+
+    A later slice of an entry counts for the rates alone.
+    """
     throttle = turn.state.throttles.setdefault(entry.bot, Throttle())
-    record(throttle, Approval(turn.at, entry.symbol, entry.side, entry.order_qty, entry.price, entry.stop_px))
+    record(
+        throttle, Approval(turn.at, entry.symbol, entry.side, entry.order_qty, entry.price, entry.stop_px), is_entry=not is_slice
+    )
     limit = turn.index.effective(entry.bot, entry.symbol).values.repeated_execution_max
-    if limit is not None and in_hour(throttle, turn.at) >= limit:
+    if not is_slice and limit is not None and in_hour(throttle, turn.at) >= limit:
         _latch(turn, entry, limit)
 
 

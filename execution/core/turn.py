@@ -69,7 +69,7 @@ class Index:
         for bracket in state.brackets.values():
             if bracket.status is not _CLOSED:
                 self.brackets.setdefault(bracket.symbol, {})[bracket.bracket_id] = bracket
-        self._stale.update(self.orders, state.positions)
+        self._stale.update(self.orders, state.positions, (parent.proposal.symbol for parent in state.parents.values()))
         self.settings_changed()
 
     def settings_changed(self) -> None:
@@ -190,6 +190,14 @@ class Index:
                     buys += reserved
                 else:
                     sells += reserved
+        for parent in self._state.parents.values():
+            if parent.proposal.symbol == symbol:
+                unsent = parent.unsent_qty * parent.reserve_px
+                bot = bot or parent.proposal.bot
+                if parent.proposal.side is Side.BUY:
+                    buys += unsent
+                else:
+                    sells += unsent
         settings = self._state.settings
         instrument = settings.instruments.get(symbol) if settings else None
         is_open = bool(self.open_lots(symbol))

@@ -253,7 +253,7 @@ class Runner:
             stream=self.stream,
             note=self._log_bot,
         )
-        self._timers = Timers(clock, woke=lambda name: self.take(Woke(at=clock.now(), timer=name)))
+        self._timers = Timers(clock, woke=self._woke)
         self._outbox = Outbox(
             self._broker,
             lease=self.lease,
@@ -269,6 +269,10 @@ class Runner:
         )
         self.is_open = True
         self.close_entries(self._entries_closed)
+
+    def _woke(self, timer: str) -> None:
+        symbol = self._loop.desk.quoted(timer)
+        self.take(Woke(at=self.now(), timer=timer, quote=self._floor.quote(symbol) if symbol else None))
 
     def _begin(self, recovered: Recovered, news: Poll) -> None:
         """The journaled start: who we are, the settings in force, the halts that stand, the links that are up."""

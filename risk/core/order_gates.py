@@ -137,7 +137,7 @@ def in_flight(trial: Trial) -> Check | None:
     """Gate 8. No entry while enough are unanswered, no more adds to a position than allowed."""
     book = trial.book
     denial = trial.at_most(_IN_FLIGHT, Decimal(book.entries_in_flight + 1))
-    if denial is not None or not book.position_qty or (book.position_qty > 0) is not trial.is_buy:
+    if denial is not None or trial.proposal.is_slice or not book.position_qty or (book.position_qty > 0) is not trial.is_buy:
         return denial
     return trial.at_most(_ADDS, Decimal(book.adds + 1))
 

@@ -6,6 +6,7 @@ Rules.
 - A rate counts the approvals of the last second, the order on trial among them: the bot's, and those of all bots of the account.
 - The approval that reaches `repeated_execution_max` in an hour is the last: the event that records it latches a halt on the bot,
   and the person who clears that lets the hour count anew. This gate denies what would come after all the same.
+- A later slice of an entry that was let through whole is no duplicate and no further entry; the rates count it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _UNUSED: Final = Throttle()
 
 def repetition(trial: Trial) -> Check | None:
     """Gate 13."""
+    if trial.proposal.is_slice:
+        return _rates(trial)
     return _duplicate(trial) or _rates(trial) or _repeated(trial)
 
 

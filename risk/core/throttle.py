@@ -41,8 +41,8 @@ class Throttle(msgspec.Struct):
     minutes: dict[int, int] = {}
 
 
-def record(throttle: Throttle, approval: Approval) -> None:
-    """Count an approval; what is too old to matter is forgotten."""
+def record(throttle: Throttle, approval: Approval, *, is_entry: bool = True) -> None:
+    """Count an approval; what is too old to matter is forgotten. A later slice of an entry is none of the hour's entries."""
     recent, minutes, minute = throttle.recent, throttle.minutes, _minute(approval.at)
     while recent and recent[0].at < approval.at - _HOUR:
         del recent[0]
@@ -52,7 +52,7 @@ def record(throttle: Throttle, approval: Approval) -> None:
         del minutes[oldest]
     if minutes and minute < (newest := next(reversed(minutes))):
         minute = newest  # the clock went back: minutes stay in order
-    minutes[minute] = minutes.get(minute, 0) + 1
+    minutes[minute] = minutes.get(minute, 0) + is_entry
 
 
 def forget(throttle: Throttle) -> None:

@@ -131,6 +131,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     confidence: Decimal | None = None
     quote: Quote | None = None
     decision_id: str = ""
+    #: a later part of an entry that was let through whole: no add to the position, no duplicate, no further entry of the hour
+    is_slice: bool = False
     #: True for a brain's or API client's order; an operator's close is never refused by HALTED.
     is_automatic: bool = True
 

@@ -15,7 +15,6 @@ LATER: Final = {
     "broker_payloads": "the adapters of real venues come with their own part",
     "circuit_breakers": "market-wide halts and price bands come with their own part",
     "options": "options come with their own part",
-    "twap": "tactics come with their own part",
 }
 HERE: Final = Path(__file__).parent
 

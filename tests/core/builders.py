@@ -165,8 +165,12 @@ class Bench:
             if not due:
                 break
             self.at = max(self.at, due[0][0])
-            self.take(Woke(at=self.at, timer=due[0][1]))
+            self.wake(due[0][1])
         self.at = until
+
+    def wake(self, timer: str, *, px: str = "100") -> None:
+        symbol = self.desk.quoted(timer)
+        self.take(Woke(at=self.at, timer=timer, quote=quote(symbol, px=px, at=self.at) if symbol else None))
 
     def decide(self, what: Decision, *, symbol: str = BTC, bot: str = BOT, px: str = "100") -> SignalRecord:
         """A decision on a fresh quote; returns the signal it left."""
