@@ -14,7 +14,7 @@ from execution.core.messages import CommandSpec, Leg
 from execution.core.naked import covered_again
 from execution.core.orders import LEGS, OrderState, OrdStatus, Purpose
 from execution.core.positions import PositionState
-from execution.core.sending import cancel, next_cl_ord_id, query
+from execution.core.sending import cancel, end_schedule, next_cl_ord_id, query
 from execution.core.turn import Turn
 from risk.core.units import HUNDRED, ZERO, Side, multiple_above, multiple_below
 from risk.core.verdict import Capability, Denied
@@ -117,6 +117,8 @@ def cancel_bracket(turn: Turn, spec: CommandSpec) -> str:
     entry = turn.state.orders.get(bracket.bracket_id)
     if entry is not None:
         cancel(turn, entry, by=spec.by)
+        if entry.decision_id in turn.state.parents:
+            end_schedule(turn, turn.state.parents[entry.decision_id], why=f"stopped by {spec.by}")
     for leg in Leg:
         _waive(turn, bracket, leg, spec.by)
     return f"Canceling both legs of {bracket.symbol}. {_what_remains(bracket)}"

@@ -72,7 +72,7 @@ def _protect(turn: Turn, bracket: BracketState) -> None:
         cancel(turn, entry, by=DESK)  # no mere fee took it: it is closed again, and the rest of it is not wanted any more
     facts = Facts(
         is_open=bool(open_qty),
-        entry_works=entry is not None and entry.done is None,
+        entry_works=entry is not None and (entry.done is None or entry.decision_id in turn.state.parents),
         exit_works=turn.is_closing(symbol),
         has_legs=bool(stops.legs or targets.legs),
         is_stuck=stops.is_stuck or targets.is_stuck,

@@ -17,6 +17,7 @@ import msgspec
 from execution.core.messages import DropUnsent, QueryOrder, SendCancel, SendNewOrder, SendReplace
 from execution.core.orders import PENDING_CANCEL, OrderState, OrdStatus, Purpose, Replacing, ask, ask_replace
 from execution.core.turn import Turn
+from execution.core.twap import ParentState
 from risk.core.book import AccountBook, Book, NotReady
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.gates import judge
@@ -77,8 +78,12 @@ def book_of(
     not_ready: tuple[NotReady, ...],
     superseded: Collection[OrderState] = (),
     portfolio: AccountBook | None = None,
+    part_of: str = "",
 ) -> Book:
-    """What the gates may look at. `superseded` are the exits that the proposal takes the place of; only an entry needs a portfolio."""
+    """What the gates may look at. `superseded` are the exits that the proposal takes the place of; only an entry needs a portfolio.
+
+    `part_of` is the decision whose slice the proposal is.
+    """
     state, index, settings = turn.state, turn.index, turn.state.settings
     held, position = state.symbols.get(symbol), state.positions.get(symbol)
     qty = index.open_lots(symbol)
@@ -97,7 +102,7 @@ def book_of(
         breaker=held.breaker if held is not None else CircuitBreaker(),
         symbols=index.symbols.get(bot, _NO_SYMBOLS),
         position_qty=qty,
-        entries_in_flight=entries_in_flight(turn, bot, symbol) if portfolio is not None else 0,
+        entries_in_flight=entries_in_flight(turn, bot, symbol, part_of=part_of) if portfolio is not None else 0,
         adds=max(position.entries - 1, 0) if position is not None and qty else 0,
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
@@ -106,9 +111,17 @@ def book_of(
     )
 
 
-def entries_in_flight(turn: Turn, bot: str, symbol: str) -> int:
-    """The entries of a bot and symbol that are pending, working or UNKNOWN."""
-    return sum(order.purpose is Purpose.ENTRY and order.bot == bot for order in turn.index.orders_of(symbol))
+def entries_in_flight(turn: Turn, bot: str, symbol: str, *, part_of: str = "") -> int:
+    """The entries of a bot and symbol that are pending, working or UNKNOWN. One that goes in slices is one until it is over.
+
+    For a slice of the decision `part_of` those that it went in before count by themselves.
+    """
+    parents = turn.state.parents
+    entries = [order for order in turn.index.orders_of(symbol) if order.purpose is Purpose.ENTRY and order.bot == bot]
+    if not parents:
+        return len(entries)
+    whole = sum(key != part_of and (p.proposal.bot, p.proposal.symbol) == (bot, symbol) for key, p in parents.items())
+    return whole + sum(order.decision_id == part_of or order.decision_id not in parents for order in entries)
 
 
 def portfolio_of(turn: Turn) -> AccountBook:
@@ -253,12 +266,29 @@ def replace_request(order: OrderState, asked: Replacing) -> SendReplace:
 
 def cancel_entries(turn: Turn, scope: Scope, *, by: str, spared: str = "") -> int:
     """Take the entries of a scope away, sent or not, but the `spared` one. Returns how many are on their way out."""
+    end_schedules(turn, scope, by=by)
     if not spared:
         turn.emit(DropUnsent(scope=scope))
     entries = [o for o in turn.orders_in(scope) if o.order_class is OrderClass.ENTRY and o.cl_ord_id != spared]
     for order in entries:
         cancel(turn, order, by=by)
     return sum(order.pending is PENDING_CANCEL for order in entries)
+
+
+def end_schedules(turn: Turn, scope: Scope, *, by: str) -> None:
+    """No entry of a scope sends a further slice."""
+    for parent in turn.state.parents.values():
+        if turn.in_scope(scope, bot=parent.proposal.bot, symbol=parent.proposal.symbol):
+            end_schedule(turn, parent, why=f"stopped by {by}")
+
+
+def end_schedule(turn: Turn, parent: ParentState, *, why: str) -> None:
+    """No further slice goes, and nothing is set aside for one."""
+    if not parent.ended:
+        parent.ended, parent.held = why, ""
+        turn.sleep(slice_timer(parent))
+        turn.index.position_changed(parent.proposal.symbol)
+        turn.is_changed = True
 
 
 def query(turn: Turn, order: OrderState) -> None:
@@ -279,6 +309,10 @@ def watch_for_answer(turn: Turn) -> None:
 #: the first pause before an unanswered order is asked about; doubled each time
 _QUERY_MS: Final = 100
 _QUERY_MS_MAX: Final = 30_000
+
+
+def slice_timer(parent: ParentState) -> str:
+    return f"slice:{parent.proposal.decision_id}"
 
 
 def query_timer(order: OrderState) -> str:

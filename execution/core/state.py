@@ -15,6 +15,7 @@ from execution.core.ledger import Ledger
 from execution.core.messages import DeskSettings, Reported, SignalRecord, Watch
 from execution.core.orders import OrderState
 from execution.core.positions import AdjustmentState, FillState, PositionState
+from execution.core.twap import ParentState
 from risk.core.book import Halt
 from risk.core.throttle import Throttle
 from risk.core.units import Instrument
@@ -53,6 +54,8 @@ class DeskState(msgspec.Struct, kw_only=True):
     bots: dict[str, BotState] = {}
     #: symbol → its new terms, which wait until it is flat
     specs: dict[str, Instrument] = {}
+    #: decision id → the entry that goes in slices
+    parents: dict[str, ParentState] = {}
     #: bot → how often it entered lately
     throttles: dict[str, Throttle] = {}
     halts: dict[str, Halt] = {}
