@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from execution.core.messages import CommandSpec, CommandStatus, Step
+from execution.core.messages import CommandSpec, CommandStatus, KillChoice, Step
 from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.session_pnl import SessionPnl
 from risk.core.units import ZERO
@@ -101,6 +101,10 @@ class CommandState(msgspec.Struct, kw_only=True):
     clean_at: datetime | None = None
     #: fills that came while the command ran, in words
     fills: list[str] = []
+    #: what the kills that joined it asked for beyond it
+    joined: list[KillChoice] = []
+    #: cl_ord_id → what the venue said when it refused the cancel
+    refusals: dict[str, str] = {}
 
 
 class DiscrepancyState(msgspec.Struct, kw_only=True):

@@ -12,6 +12,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from execution.core import closing
 from execution.core.controls import CommandState
 from execution.core.messages import ClosedMarket, KillChoice, QueryVenue, Step, StepState
@@ -27,8 +29,14 @@ _READ: Final = "position_read"
 _SYMBOL: Final = "flatten:"
 
 
+def choices(command: CommandState) -> list[KillChoice]:
+    """What the command does beyond blocking: what it was asked, and what the kills that joined it asked more."""
+    return [choice for choice in (command.spec.choice, *command.joined) if choice is not KillChoice.CANCEL or not command.joined]
+
+
 def is_flattening(command: CommandState) -> bool:
-    return command.spec.choice is KillChoice.CANCEL_FLATTEN
+    """Whether positions are closed."""
+    return KillChoice.CANCEL_FLATTEN in choices(command)
 
 
 def moved(turn: Turn, command: CommandState) -> bool:
@@ -100,6 +108,9 @@ def opens_at(turn: Turn, command: CommandState) -> datetime | None:
 
 def stop(turn: Turn, command: CommandState, *, by: str) -> None:
     """Close nothing more: exits on their way are canceled, those that wait are forgotten."""
+    if command.spec.choice is KillChoice.CANCEL_FLATTEN:
+        command.spec = msgspec.structs.replace(command.spec, choice=KillChoice.CANCEL)
+    command.joined = [choice for choice in command.joined if choice is not KillChoice.CANCEL_FLATTEN]
     for step in command.steps:
         if step.name.startswith(_SYMBOL) and step.state is not StepState.DONE:
             step.state, step.at, step.text = StepState.TROUBLE, turn.at, f"{step.text}: stopped by {by}"

@@ -8,7 +8,8 @@ Rules of this file.
    legs that stay, and, for a flatten, no position. Nothing of ours in scope is unsent, pending or UNKNOWN. Where the venue's answers
    lag, two such answers, asked for far enough apart.
 4. Not verified in time is an alarm with what is left, and everything is asked again until it is gone.
-5. A second kill of the same scope joins the first; a stronger choice escalates it; a weaker one is told so.
+5. A second kill of the same scope joins the first; a stronger choice escalates it; a weaker one is told so. To close everything and to
+   strip protection is neither weaker than the other: who asks for both gets both.
 6. What fills during a kill is listed and protected like any fill.
 """
 
@@ -38,14 +39,14 @@ from execution.core.messages import (
     StepState,
 )
 from execution.core.orders import OrderState, Purpose
-from execution.core.sending import RECONCILE, cancel, cancel_request, end_schedules, query
+from execution.core.sending import RECONCILE, cancel, cancel_request, cancel_timer, end_schedules, query
 from execution.core.turn import Turn
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import Capability, OrderClass
 from risk.core.wording import number
 
-_STRENGTH: Final = tuple(KillChoice)
 _CANCELS: Final = "cancels"
+_CONFIRMED: Final = "Cancels confirmed by the venue"
 #: cancels the venue takes in a second, for the patience with a large kill
 _CANCELS_PER_S: Final = 200
 _RETRY_MS: Final = 1000
@@ -80,7 +81,6 @@ def stop_flatten(turn: Turn, spec: CommandSpec) -> bool:
     """Stop closing positions. True when a flatten ran in the scope."""
     found = [c for c in _running(turn) if flattening.is_flattening(c) and _is_within(turn, c.spec.scope, spec)]
     for command in found:
-        command.spec = msgspec.structs.replace(command.spec, choice=KillChoice.CANCEL)
         flattening.stop(turn, command, by=spec.by)
         progress(turn, command)
         _answer(turn, command)
@@ -101,14 +101,19 @@ def _running_kill(turn: Turn, scope: Scope) -> CommandState | None:
 
 def _join(turn: Turn, running: CommandState, spec: CommandSpec) -> str:
     first = f"the kill of {running.applied_at:%H:%M:%S} UTC by {running.spec.by}"
-    ours, theirs = _STRENGTH.index(running.spec.choice), _STRENGTH.index(spec.choice)
-    if theirs < ours:
-        return f"Already stronger: {first} ({running.spec.choice.value}) runs."
-    if theirs == ours:
+    ours, theirs = flattening.choices(running), spec.choice
+    if theirs in ours:
         return f"Joined {first}, which runs."
-    running.spec = msgspec.structs.replace(running.spec, choice=spec.choice)
-    _take_away(turn, running)
-    return f"Escalated {first} to {spec.choice.value}."
+    if theirs is KillChoice.CANCEL:
+        return f"Already stronger: {first} ({_named(ours)}) runs."
+    is_closing = flattening.is_flattening(running)
+    running.joined.append(theirs)
+    _take_away(turn, running, spares_exits=is_closing)
+    return f"Escalated {first} to {_named(flattening.choices(running))}."
+
+
+def _named(choices: Iterable[KillChoice]) -> str:
+    return " and ".join(choice.value for choice in choices)
 
 
 def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
@@ -118,7 +123,7 @@ def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
     command.steps = [
         Step("unsent_dropped", "Unsent entries dropped"),
         Step("cancels_sent", "Cancels sent"),
-        Step("cancels_confirmed", "Cancels confirmed by the venue"),
+        Step("cancels_confirmed", _CONFIRMED),
         Step("filled_before_cancel", "Filled before the cancel"),
         Step("verified", "Verified at the venue"),
     ]
@@ -127,21 +132,22 @@ def _begin(turn: Turn, spec: CommandSpec) -> CommandState:
     return command
 
 
-def _take_away(turn: Turn, command: CommandState) -> None:
-    """Send every cancel of the kill at once."""
-    spec = command.spec
+def _take_away(turn: Turn, command: CommandState, *, spares_exits: bool = False) -> None:
+    """Send every cancel of the kill at once. One that closes positions already goes on closing them."""
+    spec, strips = command.spec, _strips(command)
     end_schedules(turn, spec.scope, by=spec.by)
     turn.emit(DropUnsent(scope=spec.scope))
     _step(command, "unsent_dropped").state = StepState.DONE
     _step(command, "unsent_dropped").at = turn.at
-    if spec.choice is KillChoice.CANCEL_ALL:
+    if strips:
         _strip(turn, spec)
-    _cancel(turn, command, [order for order in turn.orders_in(spec.scope) if _is_target(order, spec.choice)])
-    _cancel_all(turn, spec)
-    for symbol, exit_state in list(turn.state.exits.items()):
+    targets = [order for order in turn.orders_in(spec.scope) if _is_target(order, strips=strips)]
+    _cancel(turn, command, [order for order in targets if not (spares_exits and order.purpose is Purpose.EXIT)])
+    if strips:
+        _cancel_all(turn, spec, spares_exits=spares_exits)
+    for symbol, exit_state in list(turn.state.exits.items()) if not spares_exits else ():
         bot, is_protective = exit_state.proposal.bot, exit_state.proposal.order_class is OrderClass.PROTECTION
-        is_target = spec.choice is KillChoice.CANCEL_ALL or not is_protective
-        if is_target and turn.in_scope(spec.scope, bot=bot, symbol=symbol):
+        if (strips or not is_protective) and turn.in_scope(spec.scope, bot=bot, symbol=symbol):
             closing.drop_waiting(turn, symbol)
     sent, confirmed = _step(command, "cancels_sent"), _step(command, "cancels_confirmed")
     sent.state, sent.at = StepState.DONE, turn.at
@@ -164,15 +170,19 @@ def _cancel(turn: Turn, command: CommandState, orders: Iterable[OrderState]) -> 
     sent.total = sent.done = confirmed.total = confirmed.done + len(waiting)
 
 
-def _cancel_all(turn: Turn, spec: CommandSpec) -> None:
+def _cancel_all(turn: Turn, spec: CommandSpec, *, spares_exits: bool) -> None:
     """Where everything goes, one request takes it all, orders that are not ours included: they would be left over."""
     whole = {ScopeKind.FIRM: "", ScopeKind.ACCOUNT: "", ScopeKind.INSTRUMENT: spec.scope.key}.get(spec.scope.kind)
-    if spec.choice is KillChoice.CANCEL_ALL and whole is not None and turn.has(Capability.MASS_CANCEL):
+    if whole is not None and not spares_exits and turn.has(Capability.MASS_CANCEL):
         turn.emit(SendMassCancel(symbol=whole))
 
 
-def _is_target(order: OrderState, choice: KillChoice) -> bool:
-    return choice is KillChoice.CANCEL_ALL or not order.is_protective
+def _strips(command: CommandState) -> bool:
+    return KillChoice.CANCEL_ALL in flattening.choices(command)
+
+
+def _is_target(order: OrderState, *, strips: bool) -> bool:
+    return strips or not order.is_protective
 
 
 def _strip(turn: Turn, spec: CommandSpec) -> None:
@@ -213,13 +223,35 @@ def _note(turn: Turn, command: CommandState, moved: Iterable[OrderState]) -> boo
     waiting = command.waiting[_CANCELS]
     is_news = False
     for order in moved:
-        if order.done is not None and order.cl_ord_id in waiting:
+        if order.cl_ord_id not in waiting:
+            continue
+        if order.done is None:
+            is_news |= _note_refusal(turn, command, order)
+        else:
             waiting.remove(order.cl_ord_id)
+            if command.refusals.pop(order.cl_ord_id, None):
+                _tell_refusals(command)
             _step(command, "cancels_confirmed").done += 1
             if order.ord_rej_reason == "NOT_SENT":
                 _step(command, "unsent_dropped").done += 1
             is_news = True
     return is_news
+
+
+def _note_refusal(turn: Turn, command: CommandState, order: OrderState) -> bool:
+    """The venue will not cancel yet, and says why: "not cancelable until 16:00". It is asked again, after growing pauses."""
+    said = f"{order.symbol}: {order.text or 'the venue does not say why'}"
+    if cancel_timer(order) not in turn.state.timers or command.refusals.get(order.cl_ord_id) == said:
+        return False
+    command.refusals[order.cl_ord_id] = said
+    _tell_refusals(command)
+    return True
+
+
+def _tell_refusals(command: CommandState) -> None:
+    confirmed, said = _step(command, "cancels_confirmed"), sorted(set(command.refusals.values()))
+    confirmed.text = f"Cancels refused, and asked for again: {'; '.join(said[:3])}" if said else _CONFIRMED
+    confirmed.state = StepState.TROUBLE if said else StepState.RUNNING
 
 
 def _note_fills(turn: Turn, command: CommandState, fills: Iterable[object]) -> bool:
@@ -307,17 +339,17 @@ def _is_settled(turn: Turn, command: CommandState, event: Reconciled) -> bool:
 
 def _residue(turn: Turn, command: CommandState, event: Reconciled) -> list[str]:
     """What keeps the kill from being verified, in words."""
-    spec, left = command.spec, []
+    spec, strips, left = command.spec, _strips(command), []
     for shown in event.orders:
         order = turn.order(shown.cl_ord_id)
         bot = order.bot if order is not None else ""
-        is_target = order is None or _is_target(order, spec.choice)
+        is_target = order is None or _is_target(order, strips=strips)
         if is_target and turn.in_scope(spec.scope, bot=bot, symbol=shown.symbol):
             left.append(f"{shown.side.value.lower()} {number(shown.order_qty - shown.cum_qty)} {shown.symbol} works at the venue")
     for order in turn.orders_in(spec.scope):
-        if _is_target(order, spec.choice):
+        if _is_target(order, strips=strips):
             left.append(f"an order of {order.symbol} is {order.ord_status.value.replace('_', ' ').lower()}")
-    if spec.choice is KillChoice.CANCEL_FLATTEN:
+    if flattening.is_flattening(command):
         left.extend(_still_open(turn, command, event))
     return sorted(set(left))
 
@@ -381,7 +413,7 @@ def verify_due(turn: Turn, command_id: str) -> None:
         return
     open_symbols = flattening.left_open(turn, command) if flattening.is_flattening(command) else []
     what = (
-        [f"{len(left)} {'cancel' if len(left) == 1 else 'cancels'} not confirmed", *_why_not(left)]
+        [f"{len(left)} {'cancel' if len(left) == 1 else 'cancels'} not confirmed", *sorted(set(command.refusals.values()))[:3]]
         if left
         else [f"{s} is not flat" for s in open_symbols] or ["the venue has not answered"]
     )
@@ -395,6 +427,8 @@ def verify_due(turn: Turn, command_id: str) -> None:
     )
     for order in left:
         query(turn, order)
+        if cancel_timer(order) in turn.state.timers:
+            continue  # refused a moment ago: it is asked again in its own time
         if not cancel(turn, order, by=spec.by) and not order.is_unknown and order.done is None:
             turn.emit(cancel_request(order))
     if flattening.is_flattening(command) and not left:
@@ -404,11 +438,6 @@ def verify_due(turn: Turn, command_id: str) -> None:
     turn.wake(f"verify:{command_id}", ms=_RETRY_MS)
     progress(turn, command)
     _answer(turn, command)
-
-
-def _why_not(left: Iterable[OrderState]) -> list[str]:
-    """What the venue said where it refused a cancel: "not cancelable until 16:00"."""
-    return sorted({f"{order.symbol}: {order.text}" for order in left if order.text and order.pending is None})[:3]
 
 
 def opens_due(turn: Turn, command_id: str) -> None:

@@ -221,7 +221,7 @@ class CommandKind(StrEnum):
 
 
 class KillChoice(StrEnum):
-    """What a kill does beyond blocking, weakest first. A stronger choice escalates a running kill."""
+    """What a kill does beyond blocking. Of two kills the stronger choice counts: `cancel` is the weakest, the other two add up."""
 
     CANCEL = "cancel"
     CANCEL_FLATTEN = "cancel+flatten"

@@ -29,6 +29,7 @@ from execution.core.messages import (
     Reported,
     SendCancel,
     SendFailed,
+    SendMassCancel,
     SendOutcome,
     SettingsChanged,
     SignalKind,
@@ -41,7 +42,7 @@ from execution.core.messages import (
 from execution.core.orders import OrderState, OrdStatus, Purpose
 from risk.core.book import EXTERNAL, Halt
 from risk.core.units import NO_LIMIT, OrdType, Scope, ScopeKind, Side
-from risk.core.verdict import HaltCause, HaltMode, Reason
+from risk.core.verdict import Capability, HaltCause, HaltMode, Reason
 from tests.core.builders import ACCOUNT, BOT, BTC, ETH, NOON, OTHER, Bench, D, decision
 from tests.core.builders import settings as config
 
@@ -401,6 +402,53 @@ def test_it_joins_a_second_kill_to_the_first(bench: Bench, first: KillChoice, se
     assert (answer.status, answer.text) == (CommandStatus.DONE, text)
     assert set(bench.desk.state.halts) == {"k1", "k2"}
     assert len(bench.desk.state.commands) == 1
+
+
+@pytest.mark.parametrize("can_mass_cancel", [False, True])
+def test_a_kill_that_closes_goes_on_closing_when_another_strips_protection(can_mass_cancel: bool) -> None:
+    """Neither is weaker than the other: taking stops away must not leave what was being closed open, and naked as well."""
+    made = config()
+    more = (Capability.MASS_CANCEL,) if can_mass_cancel else ()
+    bench = Bench(msgspec.structs.replace(made, capabilities=(*made.capabilities, *more)))
+    bench.armed("10")
+    legs = sorted(leg.cl_ord_id for kind in bench.legs() for leg in kind)
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1", choice=KillChoice.CANCEL_FLATTEN)
+    (close,) = bench.exits()
+    answer = second(bench, KillChoice.CANCEL_ALL)
+    assert answer.text == "Escalated the kill of 12:00:00 UTC by alice to cancel+flatten and cancel_all."
+    assert (sorted(bench.canceled()), bench.all(SendMassCancel)) == (legs, []), "the close itself goes on"
+    for leg in legs:
+        bench.report(leg, X.CANCELED)
+    bench.fill(close)
+    bench.reconcile()
+    done = bench.last(AnswerCommand)
+    assert (done.status, done.text) == (
+        CommandStatus.DONE,
+        "Verified by the venue after 0.0 s: no order is left, every position is flat.",
+    )
+
+
+def test_a_kill_that_strips_protection_closes_as_well_when_another_asks_that(bench: Bench) -> None:
+    bench.armed("10")
+    legs = [leg for kind in bench.legs() for leg in kind]
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k1", choice=KillChoice.CANCEL_ALL)
+    answer = second(bench, KillChoice.CANCEL_FLATTEN)
+    assert answer.text == "Escalated the kill of 12:00:00 UTC by alice to cancel_all and cancel+flatten."
+    assert second(bench, KillChoice.CANCEL_ALL, "third").text == "Joined the kill of 12:00:00 UTC by alice, which runs."
+    for leg in legs:
+        bench.report(leg, X.CANCELED)
+    (close,) = bench.exits()
+    assert bench.command(K.STOP_FLATTEN, ON_ACCOUNT).status is CommandStatus.DONE
+    bench.report(close, X.CANCELED)
+    bench.reconcile()
+    assert (bench.last(AnswerCommand).status, bench.qty(), bench.working()) == (CommandStatus.DONE, 10, [])
+
+
+def second(bench: Bench, choice: KillChoice, command_id: str = "second") -> AnswerCommand:
+    """The answer to another kill of the account."""
+    bench.command(K.KILL, ON_ACCOUNT, halt_id=command_id, choice=choice, command_id=command_id, by="bob")
+    (answer,) = [a for a in bench.all(AnswerCommand) if a.command_id == command_id]
+    return answer
 
 
 def test_it_keeps_a_kill_to_its_scope(bench: Bench) -> None:

@@ -233,12 +233,23 @@ def test_it_tells_why_a_cancel_is_refused_and_asks_again() -> None:
     entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(100))
     bench.ack(entry)
     bench.command(K.KILL, ON_ACCOUNT, halt_id="k")
-    for _ in range(3):
-        bench.report(entry, X.CANCEL_REJECTED, text="not cancelable until 16:00 New York")
-        bench.wait(2)
+    refused = "not cancelable until 16:00 New York"
+    bench.report(entry, X.CANCEL_REJECTED, text=refused)
+    assert (steps(bench)["cancels_confirmed"], text(bench, "cancels_confirmed")) == (
+        "TROUBLE",
+        f"Cancels refused, and asked for again: BTCUSDT: {refused}",
+    )
+    asked = []
+    for _ in range(300):
+        bench.everything.clear()
+        bench.wait(1)
+        asked.append(len([e for e in bench.everything if isinstance(e, SendCancel)]))
+        bench.report(entry, X.CANCEL_REJECTED, text=refused)
     (alarm,) = [a for key, a in bench.desk.state.alarms.items() if key.startswith("kill")]
-    assert alarm.cause.startswith("1 cancel not confirmed")
-    bench.wait(3)
+    assert alarm.cause == f"1 cancel not confirmed, BTCUSDT: {refused}."
+    assert sum(asked[:10]) > 2
+    assert 0 < sum(asked[-60:]) <= 6, "pauses grow up to half a minute: a venue is not asked each second for hours"
     bench.report(entry, X.CANCELED)
+    assert (steps(bench)["cancels_confirmed"], text(bench, "cancels_confirmed")) == ("DONE", "Cancels confirmed by the venue")
     bench.reconcile()
     assert (bench.last(AnswerCommand).status, bench.alarms()) == (CommandStatus.DONE, [])
