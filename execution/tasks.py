@@ -5,9 +5,11 @@ None of them can open risk: nothing here writes a Command or touches a venue.
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+from datetime import datetime, timedelta
 from typing import Any
 
+import redis
 from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
@@ -16,6 +18,8 @@ from django.utils import timezone
 
 from execution.models import Account, Bar, BotLog, Engine, JournalEntry, Snapshot
 from execution.store import faults
+
+log = logging.getLogger(__name__)
 
 #: rows of one DELETE: a longer one would stall the journal
 CHUNK = 500
@@ -44,7 +48,19 @@ def watch() -> int:
                 to_do="Start the engine: manage.py runworker execution.",
                 at=now,
             )
+    _watched(now)
     return lost
+
+
+def _watched(at: datetime) -> None:
+    """Say that the watchdog has looked; who asks whether it lives reads this. Without Redis no task runs at all."""
+    if not settings.REDIS_URL:
+        return
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5) as client:
+            client.set(settings.WATCHED_KEY, at.timestamp())
+    except redis.RedisError as error:
+        log.warning("that the watchdog looked could not be told: %s", error)
 
 
 @shared_task(name="execution.sessions_clear")  # type: ignore[untyped-decorator]

@@ -36,6 +36,8 @@ def _secret(name: str, file: Path) -> str:
 
 
 SECRET_KEY = _secret("SECRET_KEY", VAR_DIR / "secret_key") or ("only-for-tests" if IS_TEST else "")
+#: who brings it may read /metrics; empty for nobody but staff
+METRICS_TOKEN = os.environ.get("TRADINGDESK_METRICS_TOKEN", "")
 ALLOW_LIVE = os.environ.get("TRADINGDESK_ALLOW_LIVE") == "1"
 
 # --- where the desk is reached -----------------------------------------------------------------------------------------
@@ -196,6 +198,8 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
+#: where in Redis the watchdog says when it last looked, as seconds since 1970
+WATCHED_KEY = "tradingdesk:watched"
 
 # --- people ------------------------------------------------------------------------------------------------------------
 

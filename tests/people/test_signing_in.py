@@ -17,6 +17,7 @@ from tradingdesk.people.models import User
 OPEN = {
     "healthz",
     "readyz",
+    "metrics",  # which looks for itself: staff, or a token
     "enter",
     "login",  # the admin's own, which only sends to account_login
     "account_login",
