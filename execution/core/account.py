@@ -27,6 +27,8 @@ from risk.core.verdict import HaltCause
 from risk.core.wording import number
 
 DAY: Final = "day"
+#: how the keys of alarms about fees begin; a new day clears them, and its first such fee raises one again
+FEES: Final = "fees:"
 #: a loss's latch → the field of its baseline, and what people call the loss
 _BASELINES: Final = {
     HaltCause.DAILY_LOSS: ("day_start_equity", "The day's loss"),
@@ -56,12 +58,14 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
 
 def _with_old_terms(turn: Turn, settings: DeskSettings) -> DeskSettings:
     """The settings with the old tick, lot and contract value of every symbol that is not flat: orders and fills are counted in them."""
-    old = turn.settings.instruments if turn.settings is not None else {}
+    old, waited = turn.settings.instruments if turn.settings is not None else {}, turn.state.specs
     turn.state.specs = {
         symbol: new
         for symbol, new in settings.instruments.items()
         if symbol in old and _terms(old[symbol]) != _terms(new) and not _is_flat(turn, symbol, old[symbol], new)
     }
+    for symbol in [symbol for symbol in waited if symbol not in turn.state.specs]:
+        turn.clear_alarm(f"terms:{symbol}")
     for symbol in turn.state.specs:
         turn.alarm(
             f"terms:{symbol}",
@@ -141,6 +145,8 @@ def _begin_day(turn: Turn) -> None:
     account.day_start_equity = account.equity
     turn.wake_at(DAY, account.day_end_at)
     turn.touch_account()
+    for key in [key for key in turn.state.alarms if key.startswith(FEES)]:
+        turn.clear_alarm(key)
     if turn.settings is not None and turn.settings.limits.resume_at_rollover:
         for halt in [h for h in turn.state.halts.values() if h.cause is HaltCause.DAILY_LOSS]:
             clear(turn, halt)

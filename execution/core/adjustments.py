@@ -32,7 +32,7 @@ def adjusted(turn: Turn, event: Adjusted) -> None:
         return
     if event.kind is AdjustmentKind.FUNDING and event.amount.is_finite():
         _fund(turn, event)
-    elif event.kind is AdjustmentKind.SPLIT and _is_ratio(event.new_units, event.old_units):
+    elif event.kind is AdjustmentKind.SPLIT and _is_ratio(event.new_units, event.old_units) and not _is_inverse(turn, event.symbol):
         _split(turn, event)
     else:
         _unreadable(turn, event)
@@ -56,6 +56,12 @@ def _is_first(turn: Turn, event: Adjusted) -> bool:
 
 def _is_ratio(new_units: Decimal, old_units: Decimal) -> bool:
     return all(units.is_finite() and units > 0 for units in (new_units, old_units))
+
+
+def _is_inverse(turn: Turn, symbol: str) -> bool:
+    """One unit of an inverse contract is worth more at half the price: twice as many at half of it would be four times the money."""
+    instrument, position = turn.instrument(symbol), turn.state.positions.get(symbol)
+    return (instrument is not None and instrument.is_inverse) or (position is not None and position.is_inverse)
 
 
 def _record(turn: Turn, event: Adjusted, bot: str) -> None:

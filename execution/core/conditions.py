@@ -35,6 +35,7 @@ _WORDS: Final = {
 }
 _RECONCILING: Final = "RECONCILING"
 _DISCREPANCY: Final = "discrepancy "
+_RUNNING: Final = BotStatus.RUNNING.value.lower()
 _READY: Final[tuple[NotReady, ...]] = ()
 
 
@@ -50,13 +51,20 @@ def not_ready(turn: Turn, *, bot: str, symbol: str) -> tuple[NotReady, ...]:
         found.append(NotReady(NotReadyCause.DISCREPANCY, f"the venue {word} about {symbol}"))
     if state.settings is None:
         found.append(NotReady(NotReadyCause.SETTINGS, "no settings are loaded"))
-    held = state.bots.get(bot)
-    if held is None or held.status is not BotStatus.RUNNING:
-        word = held.status.value.lower() if held is not None else "stopped"
+    if (word := _bot_is(turn, bot)) != _RUNNING:
         found.append(NotReady(NotReadyCause.BOT, f"bot {bot} is {word}"))
     if any(order.is_unknown for order in turn.index.orders_of(symbol)):
         found.append(NotReady(NotReadyCause.UNKNOWN_ORDER, f"an order of {symbol} was not answered and is being asked about"))
     return tuple(found) if found else _READY
+
+
+def _bot_is(turn: Turn, code: str) -> str:
+    """What a bot does, in a word. One that was disabled while it ran does nothing any more, whatever its runner knows of it."""
+    held, settings = turn.state.bots.get(code), turn.settings
+    spec = settings.bots.get(code) if settings is not None else None
+    if spec is not None and not spec.is_enabled:
+        return "disabled"
+    return held.status.value.lower() if held is not None else "stopped"
 
 
 def not_sendable(turn: Turn) -> tuple[NotReady, ...]:

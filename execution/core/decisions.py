@@ -5,13 +5,15 @@ Rules of this file.
    passes every gate. Where flip_policy is close_then_open, the brain is asked again once an opposite signal has closed.
 2. One exit in flight a symbol. A market exit takes the place of a resting limit exit; any other second exit is EXIT_IN_FLIGHT.
 3. A denial changes nothing: it leaves one Signal to be recorded, and the Desk exactly as it was.
-4. A decision at or before the last approved one of its bot and symbol was already had: it leaves nothing at all.
+4. A decision at or before the last approved one of its bot and symbol was already had, and one to hold asks for nothing: neither
+   leaves anything at all.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -29,6 +31,8 @@ from risk.core.units import HUNDRED, ZERO, OrdType, Side, TimeInForce
 from risk.core.verdict import Check, Denied, HintKind, OrderClass, Proposal, Reason
 from risk.core.wording import exact
 
+#: the longest a position may be wanted for, in seconds: a year
+TIME_LIMIT_S_MAX: Final = 366 * 86_400
 _RESTING = (OrdType.LIMIT, OrdType.STOP, OrdType.STOP_LIMIT)
 
 
@@ -43,7 +47,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def decided(turn: Turn, event: Decided) -> Denied | None:
     """Handle a brain's decision. Returns the denial, if it was one; nothing is changed then."""
-    if _is_old(turn, event):
+    if event.decision.signal is SignalKind.HOLD or _is_old(turn, event):
         return None
     denied = decide(turn, event)
     if denied is None:
@@ -153,8 +157,8 @@ def _odd_protection(decision: Decision) -> str:
         return "trail_activation needs a trail_offset or a trail_pct."
     if decision.stop_limit_offset is not None and decision.stop_loss is None and not _trails(decision):
         return "stop_limit_offset needs a stop."
-    if decision.time_limit_s is not None and decision.time_limit_s <= 0:
-        return f"time_limit_s is {decision.time_limit_s}; it must be a positive number of seconds."
+    if decision.time_limit_s is not None and not 0 < decision.time_limit_s <= TIME_LIMIT_S_MAX:
+        return f"time_limit_s is {decision.time_limit_s}; it must be from 1 to {TIME_LIMIT_S_MAX} seconds."
     return ""
 
 

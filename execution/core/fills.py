@@ -11,6 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from execution.core import orders, pnl, symbols
+from execution.core.account import FEES
 from execution.core.brackets import BracketState, BracketStatus
 from execution.core.closing import overshot
 from execution.core.halts import latch
@@ -50,12 +51,13 @@ def fill_told(turn: Turn, order: OrderState, report: Reported) -> Reported | Non
 
 
 def is_fill(report: Reported) -> bool:
-    """Whether a report tells a quantity and a price at all."""
-    return report.last_qty.is_finite() and report.last_px.is_finite() and report.last_qty > 0
+    """Whether a report tells a quantity and a price at all. Nothing we trade has a price of zero or less."""
+    return all(told.is_finite() and told > 0 for told in (report.last_qty, report.last_px))
 
 
 def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
     """Book a fill under the report's `exec_id`: on the order, the position, the account, the symbol's session and breaker, and the bracket."""
+    report = _with_readable_fee(turn, order, report)
     was_accepted, was_first = order.is_accepted, not order.cum_qty
     excess = orders.book(
         order, exec_id=report.exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id
@@ -101,6 +103,23 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
         overshot(turn, order.symbol)
 
 
+def _with_readable_fee(turn: Turn, order: OrderState, report: Reported) -> Reported:
+    """A fee that is no number would make all money after it none: the fill is booked without, and said."""
+    if report.fee.is_finite():
+        return report
+    turn.alarm(
+        f"{FEES}{order.symbol}:{report.exec_id}",
+        priority=2,
+        title=f"A fee of {order.symbol} cannot be read",
+        cause=f"The venue says {number(report.fee)} {report.fee_currency} for {report.exec_id}, order {order.cl_ord_id}.",
+        consequence="The fill is booked without it: cash and results are better than they should be by what it was.",
+        to_do="Look the fee up on the venue's own page.",
+        bot=order.bot,
+        symbol=order.symbol,
+    )
+    return msgspec.structs.replace(report, fee=ZERO)
+
+
 def _claim(turn: Turn, position: PositionState, order: OrderState) -> None:
     """A flat position belongs to whoever opens it, in the instrument's terms of now; dust comes along, in the terms it has."""
     position.bot = order.bot
@@ -126,7 +145,7 @@ def charge(turn: Turn, order: OrderState, position: PositionState, fill: FillSta
     if settings is not None and currency not in ("", settings.currency):
         account.fees_other[currency] = account.fees_other.get(currency, ZERO) + fee
         turn.alarm(
-            f"fees:{currency}",
+            f"{FEES}{currency}",
             priority=3,
             title=f"Fees in {currency} are not in the results",
             cause=f"The venue charges in {currency}, the account counts in {settings.currency}.",

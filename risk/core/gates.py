@@ -207,10 +207,9 @@ def price(trial: Trial) -> Check | None:
     quote, gate = trial.proposal.quote, "Price age"
     if quote is None or quote.symbol != trial.proposal.symbol:
         return trial.denied(gate, Reason.NO_PRICE, f"No price of {trial.proposal.symbol} is known. Entries pass with one.")
-    if not (is_positive(quote.bid) and is_positive(quote.ask)):
-        return trial.denied(
-            gate, Reason.NO_PRICE, f"Bid {exact(quote.bid)} and ask {exact(quote.ask)} are not both positive numbers."
-        )
+    if not (is_positive(quote.bid) and is_positive(quote.ask) and is_positive(quote.last)):
+        detail = f"Bid {exact(quote.bid)}, ask {exact(quote.ask)} and last {exact(quote.last)} are not all positive numbers."
+        return trial.denied(gate, Reason.NO_PRICE, detail)
     if quote.bid > quote.ask:
         detail = f"The market is crossed: bid {exact(quote.bid)} is above ask {exact(quote.ask)}."
         return trial.denied(gate, Reason.CROSSED_PRICE, detail, observed=quote.bid, limit=quote.ask)

@@ -107,6 +107,6 @@ def _book(session: SessionPnl, *, gross: Decimal, fee: Decimal, limit: Decimal |
 
 
 def _has_reached(session: SessionPnl, limit: Decimal | None) -> bool:
-    if limit is None or limit == NO_LIMIT:
+    if limit is None:
         return False
-    return limit.is_nan() or session.worst_net <= limit
+    return limit.is_nan() or (limit != NO_LIMIT and session.worst_net <= limit)

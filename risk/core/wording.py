@@ -32,7 +32,8 @@ class Words(NamedTuple):
         return f"{text}{self.unit}" if value is not None and value.is_finite() else text
 
     def limit(self, value: Decimal | None) -> str:
-        return "no limit" if value == NO_LIMIT else self.observed(value)
+        is_chosen = value is not None and value.is_infinite() and value == NO_LIMIT
+        return "no limit" if is_chosen else self.observed(value)
 
 
 #: Every check a gate makes, by its name.

@@ -7,12 +7,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from execution.core.messages import Adjusted, AdjustmentKind, CommandKind, ExecType, Unwatch, VenueFill
 from risk.core.units import Side
 from risk.core.verdict import Capability
-from tests.core.builders import BOT, BTC, NOON, Bench, D, at_venue
+from tests.core.builders import BOT, BTC, NOON, Bench, D, at_venue, settings
 
 
 def funding(bench: Bench, amount: str, adjustment_id: str = "f1") -> None:
@@ -75,6 +76,19 @@ def test_a_split_that_cannot_be_right_moves_nothing(ratio: tuple[str, str]) -> N
     assert bench.desk.state.positions[BTC].qty == 10
     assert f"adjustment:{BTC}:s1" in bench.desk.state.alarms
     assert bench.published("adjustment") == []
+
+
+def test_it_does_not_split_an_inverse_contract() -> None:
+    """Half the price is twice the worth of a unit: twice the units would be four times the money."""
+    base = settings()
+    coin = msgspec.structs.replace(base.instruments[BTC], is_inverse=True, contract_value=D(100))
+    bench = Bench(msgspec.structs.replace(base, instruments=base.instruments | {BTC: coin}))
+    bench.armed("10")
+    before = bench.desk.state.account.equity
+    split(bench)
+    assert (bench.qty(), bench.desk.state.account.equity) == (10, before)
+    assert f"adjustment:{BTC}:s1" in bench.desk.state.alarms
+    assert not [order for order in bench.working() if order.cancel_asked_by]
 
 
 def test_it_counts_every_ratio_exactly() -> None:

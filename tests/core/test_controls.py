@@ -103,6 +103,14 @@ def test_it_stops_a_bot_when_its_trade_is_over(bench: Bench, mode: StopMode) -> 
     assert bench.desk.state.bots[BOT].status is BotStatus.STOPPED
 
 
+def test_it_takes_nothing_from_a_bot_that_was_disabled_while_it_ran(bench: Bench) -> None:
+    base = config(version=2)
+    disabled = msgspec.structs.replace(base.bots[BOT], is_enabled=False)
+    bench.take(SettingsChanged(at=bench.at, settings=msgspec.structs.replace(base, bots=base.bots | {BOT: disabled})))
+    denied = bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98)))
+    assert (denied.reason, f"bot {BOT} is disabled" in denied.text) == (Reason.NOT_READY, True)
+
+
 def test_it_halts_a_bot_whose_brain_raises(bench: Bench) -> None:
     bench.take(BotChanged(at=bench.at, bot=BOT, is_warm=False, errors=5, text="ZeroDivisionError"))
     (halt,) = bench.desk.state.halts.values()

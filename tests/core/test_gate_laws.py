@@ -143,7 +143,7 @@ def in_exposure(symbol: str, name: str, bad: Decimal) -> Book:
 
 
 #: numbers that no gate reads: other sizings' inputs, words of a meter, the size at the best price
-UNREAD = {"margin_per_trade", "risk_pct", "last", "bid_qty", "ask_qty", "realised", "fees", "exit_capacity", *CEILINGS.values()}
+UNREAD = {"margin_per_trade", "risk_pct", "bid_qty", "ask_qty", "realised", "fees", "exit_capacity", *CEILINGS.values()}
 BAD: list[tuple[str, Proposal, Book]] = []
 for bad in (NAN, D("sNaN")):
     BAD += [(f"proposal {n}", msgspec.structs.replace(ORDER, **{n: bad}), OPEN) for n in decimals(ORDER)]
@@ -194,6 +194,7 @@ def test_it_takes_a_ceiling_that_is_no_number_for_a_breach(ceiling: str, bad: De
 
 # --- a denial leaves no trace ----------------------------------------------------------------------------------------------
 
+SELDOM = st.sampled_from([None] * 9 + [D(1), D(101), NAN, D(0), D("1E+999999")])
 ODD = st.sampled_from([None, D(98), D(100), D(102), D(104), NAN, D("sNaN"), D(0), D(-1), D("1E+999999")])
 DECISIONS = st.builds(
     Decision,
@@ -205,11 +206,17 @@ DECISIONS = st.builds(
     stop_loss=ODD,
     take_profit=ODD,
     post_only=st.booleans(),
+    confidence=SELDOM,
+    stop_limit_offset=SELDOM,
+    trail_offset=SELDOM,
+    trail_pct=SELDOM,
+    trail_activation=SELDOM,
+    time_limit_s=st.sampled_from([None] * 9 + [60, 0, -1, 10**15]),
 )
 
 
-@given(st.lists(DECISIONS, max_size=8), st.sampled_from(["", "4", "10"]))
-def test_it_leaves_the_desk_as_it_was_by_a_denial(decisions: list[Decision], filled: str) -> None:
+@given(st.lists(DECISIONS, max_size=8), st.sampled_from(["", "4", "10"]), st.sampled_from([D(100)] * 4 + [NAN, D("sNaN"), D(0)]))
+def test_it_leaves_the_desk_as_it_was_by_a_denial(decisions: list[Decision], filled: str, last: Decimal) -> None:
     bench = Bench(desk_settings(duplicate_window_s=D(5), order_rate_max=D(3), repeated_execution_max=4))
     if filled:
         entry = bench.buy("10")
@@ -218,9 +225,8 @@ def test_it_leaves_the_desk_as_it_was_by_a_denial(decisions: list[Decision], fil
     for n, decision in enumerate(decisions):
         before, digest, seq = ENCODER.encode(bench.desk.state), bench.desk.digest(), bench.desk.seq
         at = later(n + 1)
-        event = Decided(
-            at=at, bot=BOT, symbol=BTC, decision=decision, quote=quote_of(at=at), decision_id=str(n), market_at=later(10 + n)
-        )
+        seen = msgspec.structs.replace(quote_of(at=at), last=last)
+        event = Decided(at=at, bot=BOT, symbol=BTC, decision=decision, quote=seen, decision_id=str(n), market_at=later(10 + n))
         bench.take(event)
         (signal,) = bench.published("signal")
         is_changed = (ENCODER.encode(bench.desk.state), bench.desk.digest(), bench.desk.seq) != (before, digest, seq)

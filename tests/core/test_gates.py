@@ -261,6 +261,7 @@ DENIED = [
     (buy(quote=quote(symbol="ETHUSDT")), book(), Reason.NO_PRICE),
     *[(buy(quote=quote(bid=bad)), book(), Reason.NO_PRICE) for bad in (NAN, INF, D(0), D(-1))],
     *[(buy(quote=quote(ask=bad)), book(), Reason.NO_PRICE) for bad in (NAN, INF, D(0), D(-1))],
+    *[(buy(quote=quote(last=bad)), book(), Reason.NO_PRICE) for bad in (NAN, INF, D(0), D(-1))],
     (buy(quote=quote(bid=D("100.01"))), book(), Reason.CROSSED_PRICE),
     (buy(), book(instrument=None), Reason.INSTRUMENT_NOT_ALLOWED),
     (buy(), of_instrument(is_tradable=False), Reason.INSTRUMENT_NOT_ALLOWED),

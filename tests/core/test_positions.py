@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution.core import pnl
-from execution.core.messages import ExecType
+from execution.core.messages import ExecType, RaiseAlarm, Woke
 from execution.core.positions import PositionState
 from risk.core.units import ZERO, AssetClass, Side
 from tests.core.builders import BTC, INSTRUMENTS, NOON, Bench, D, settings
@@ -62,6 +62,39 @@ def test_it_charges_every_fee_and_keeps_foreign_ones_apart() -> None:
     assert (account.fees, account.fees_other, account.equity) == (D("0.5"), {"BNB": D("0.01")}, D("99999.5"))
     assert bench.desk.state.symbols[BTC].session.fees == D("0.5")
     assert "fees" in bench.alarms()
+
+
+def test_it_says_once_a_day_that_fees_are_missing() -> None:
+    bench = Bench()
+    entry = bench.buy("10")
+    for qty in ("4", "6"):
+        bench.fill(entry, qty, fee=D("0.01"), fee_currency="BNB")
+    assert [effect.key for effect in bench.everything if isinstance(effect, RaiseAlarm)] == ["fees:BNB"]
+    bench.settle_legs()
+    bench.later(12 * 3600)
+    bench.take(Woke(at=bench.at, timer="day"))
+    assert bench.alarms() == []
+    bench.fill(bench.legs()[0][0], "3", fee=D("0.01"), fee_currency="BNB")
+    assert bench.alarms() == ["fees"]
+
+
+@pytest.mark.parametrize("fee", ["NaN", "sNaN", "Infinity"])
+def test_it_books_a_fill_without_a_fee_that_is_no_number_and_says_so(fee: str) -> None:
+    bench = Bench()
+    entry = bench.buy("10")
+    bench.fill(entry, fee=D(fee), fee_currency="USDT")
+    account = bench.desk.state.account
+    assert (bench.qty(), account.fees, account.equity) == (10, 0, 100_000)
+    assert "fees" in bench.alarms()
+
+
+@pytest.mark.parametrize("px", ["0", "-5", "NaN", "Infinity"])
+def test_it_books_nothing_at_a_price_that_cannot_be(px: str) -> None:
+    bench = Bench()
+    entry = bench.buy("10")
+    bench.report(entry, ExecType.TRADE, "4", px)
+    assert (bench.qty(), entry.cum_qty, bench.desk.state.account.equity) == (0, 0, 100_000)
+    assert "order" in bench.alarms()
 
 
 def test_it_feeds_session_and_breaker_with_realised_losses() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from execution.core.messages import Event, SendNewOrder, SignalKind
+from execution.core.messages import Decided, Event, SendNewOrder, SignalKind
 from execution.core.sending import base36
 from execution.core.state import DeskState
 from execution.core.turn import Index
-from tests.core.builders import Bench, D, decision
+from tests.core.builders import BOT, BTC, Bench, D, decision, quote
 from tests.core.session import played, replayed, step
 
 SEEDS = range(6)
@@ -92,6 +92,22 @@ def test_it_numbers_every_order_once_and_shortly() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0, "00"), (35, "0z"), (36, "10"), (1295, "zz"), (46656, "1000")])
 def test_it_counts_in_base_36(value: int, text: str) -> None:
     assert base36(value, 2) == text
+
+
+def test_it_asks_nothing_of_a_decision_to_hold() -> None:
+    bench = Bench()
+    seq, digest = bench.desk.seq, bench.desk.digest()
+    held = Decided(
+        at=bench.at,
+        bot=BOT,
+        symbol=BTC,
+        decision=decision(SignalKind.HOLD, "1", stop_loss=D(98)),
+        quote=quote(),
+        decision_id="h",
+        market_at=bench.at,
+    )
+    assert bench.take(held) == ()
+    assert (bench.desk.seq, bench.desk.digest()) == (seq, digest)
 
 
 def test_it_ignores_a_decision_it_already_approved() -> None:

@@ -58,7 +58,7 @@ def test_it_waits_no_longer_when_the_change_is_taken_back() -> None:
     bench.armed("1.5")
     bench.take(SettingsChanged(at=bench.at, settings=changed(**COARSE)))
     bench.take(SettingsChanged(at=bench.at, settings=settings(version=3)))
-    assert bench.desk.state.specs == {}
+    assert (bench.desk.state.specs, bench.alarms()) == ({}, [])
 
 
 @pytest.mark.parametrize(
