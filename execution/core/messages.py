@@ -544,12 +544,17 @@ class Reconciled(_Event, frozen=True, tag="reconciled"):
 
 
 class OrderFound(_Event, frozen=True, tag="order_found"):
-    """The venue's answer to QueryOrder: what it knows under our id, or None. Absence in open orders and fills is included."""
+    """The venue's answer to QueryOrder: what it knows under our id, or None. Absence in open orders and fills is included.
+
+    `adjustments` are those of the symbol since the last reconciliation, where the order has fills: a split changes what they are counted
+    in. With them come the symbol's other `fills`, which may lie before it.
+    """
 
     cl_ord_id: str
     asked_at: datetime
     order: VenueOrder | None
     fills: tuple[VenueFill, ...] = ()
+    adjustments: tuple[Adjusted, ...] = ()
 
 
 class LinkChanged(_Event, frozen=True, tag="link_changed"):

@@ -91,10 +91,11 @@ def order_found(turn: Turn, event: OrderFound) -> None:
     order = turn.order(event.cl_ord_id)
     if order is None:
         return
-    _book_missing(turn, event.fills)
+    _catch_up(turn, event)
+    has_filled = any(turn.order(fill.cl_ord_id) is order for fill in event.fills)
     if event.order is not None:
         _compare(turn, order, event.order, asked_at=event.asked_at)
-    elif order.done is None and (order.is_accepted or not event.fills) and event.cl_ord_id == order.id_at_venue:
+    elif order.done is None and (order.is_accepted or not has_filled) and event.cl_ord_id == order.id_at_venue:
         _absent(turn, order, event)
 
 
@@ -244,11 +245,7 @@ def _cannot_prove(turn: Turn, order: OrderState) -> None:
 def reconciled(turn: Turn, event: Reconciled) -> None:
     """The venue's whole answer: what we lack is booked, orders and positions compared, protection looked at."""
     account = turn.state.account
-    for moved in _in_order(event):
-        if isinstance(moved, Adjusted):
-            adjustments.told_late(turn, moved)
-        else:
-            _book_missing(turn, (moved,))
+    _catch_up(turn, event)
     shown = set()
     for order in event.orders:
         ours = turn.order(order.cl_ord_id)
@@ -269,27 +266,31 @@ def reconciled(turn: Turn, event: Reconciled) -> None:
     evict(turn)
 
 
-def _in_order(event: Reconciled) -> Iterable[Adjusted | VenueFill]:
-    """What the venue booked since the last answer, in the order it happened: a split changes what the next fill is counted in."""
+def _catch_up(turn: Turn, event: Reconciled | OrderFound) -> None:
+    """Book what the venue booked and we did not, in the order it happened: a split changes what the next fill is counted in."""
 
     def happened_at(moved: Adjusted | VenueFill) -> datetime:
         return moved.transact_at or event.asked_at
 
-    return merge(event.adjustments, event.fills, key=happened_at)
+    adjusted: Iterable[Adjusted | VenueFill] = event.adjustments
+    for moved in merge(adjusted, event.fills, key=happened_at):
+        if isinstance(moved, Adjusted):
+            adjustments.told_late(turn, moved)
+        else:
+            _book_missing(turn, moved)
 
 
-def _book_missing(turn: Turn, fills: Iterable[VenueFill]) -> None:
-    """Book the fills whose exec_id we do not have, as their reports would have been."""
+def _book_missing(turn: Turn, fill: VenueFill) -> None:
+    """Book a fill whose exec_id we do not have, as its report would have been."""
     by_cum_qty = turn.settings is not None and turn.settings.books_by is BooksBy.CUM_QTY
-    for fill in fills:
-        if by_cum_qty and fill.cum_qty is None and fill.exec_type is ExecType.TRADE:
-            continue  # trades of a venue that is not booked by trades
-        order = turn.order(fill.cl_ord_id)
-        report = report_of(fill, at=turn.at)
-        if order is not None and fill.exec_id not in order.exec_ids:
-            tell(turn, order, report)
-        elif order is None and not _is_forgotten(turn, fill):
-            release(turn, report)
+    if by_cum_qty and fill.cum_qty is None and fill.exec_type is ExecType.TRADE:
+        return  # a trade of a venue that is not booked by trades
+    order = turn.order(fill.cl_ord_id)
+    report = report_of(fill, at=turn.at)
+    if order is not None and fill.exec_id not in order.exec_ids:
+        tell(turn, order, report)
+    elif order is None and not _is_forgotten(turn, fill):
+        release(turn, report)
 
 
 def _is_forgotten(turn: Turn, fill: VenueFill) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from execution.core.messages import Adjusted, Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing, VenueFill
+from execution.core.messages import Adjusted, Event, OrderFound, QueryOrder, QueryVenue, Reconciled, Timing
 from execution.core.ports import FILLS_OVERLAP, Broker, BrokerError, TellsAdjustments
 from execution.engine.clock import AccountClock
 from execution.engine.lanes import Budget
@@ -100,6 +100,8 @@ class Reconciler:
                     found = await self._timed(self._broker.orders_open)
                     order = next((o for o in found if o.cl_ord_id == effect.cl_ord_id), None)
                 fills = await self._timed(self._broker.fills_since, self._since(asked_at))
+                has_filled = any(fill.cl_ord_id == effect.cl_ord_id for fill in fills)
+                adjusted = await self._adjustments(self._since(asked_at)) if has_filled else ()
             except (BrokerError, TimeoutError, OSError) as e:
                 attempt += 1
                 await self._pause(key, attempt, e)
@@ -112,7 +114,8 @@ class Reconciler:
                     cl_ord_id=effect.cl_ord_id,
                     asked_at=asked_at,
                     order=order,
-                    fills=_of_order(fills, effect.cl_ord_id),
+                    fills=tuple(f for f in fills if f.cl_ord_id == effect.cl_ord_id or (adjusted and f.symbol == effect.symbol)),
+                    adjustments=tuple(a for a in adjusted if a.symbol == effect.symbol),
                 )
             )
             return
@@ -146,8 +149,3 @@ def pause_s(key: str, attempt: int, *, first_s: float = 0.1, most_s: float = _PA
     spread = blake2b(f"{key} {attempt}".encode(), digest_size=2).digest()
     share = int.from_bytes(spread) / 65536
     return min(most_s, first_s * 2.0 ** (attempt - 1)) * (0.5 + share / 2)
-
-
-def _of_order(fills: object, cl_ord_id: str) -> tuple[VenueFill, ...]:
-    assert isinstance(fills, list | tuple)
-    return tuple(fill for fill in fills if fill.cl_ord_id == cl_ord_id)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from execution.core.messages import Adjusted, AdjustmentKind, CommandKind, ExecType, Unwatch, VenueFill
-from risk.core.units import Side
+from execution.core.messages import Adjusted, AdjustmentKind, CommandKind, ExecType, OrderFound, Unwatch, VenueFill
+from execution.core.orders import OrderState
 from risk.core.verdict import Capability
 from tests.core.builders import BOT, BTC, NOON, Bench, D, at_venue, settings
 
@@ -169,31 +169,45 @@ def test_it_books_a_lost_split_before_it_compares() -> None:
     assert (bench.desk.state.account.reconciled_text, bench.alarms()) == ("agrees", [])
 
 
-def test_it_books_fills_and_splits_of_one_answer_in_the_order_they_happened() -> None:
+@pytest.mark.parametrize("is_about_one_order", [False, True])
+def test_it_books_fills_and_splits_of_one_answer_in_the_order_they_happened(is_about_one_order: bool) -> None:
+    """Of ten a stop takes two, the eight that are left are split into sixteen, and an entry adds four of those."""
     bench = Bench()
+    other = bench.armed("10")
+    (stop,), _ = bench.legs()
     entry = bench.buy("10")
     bench.ack(entry)
-
-    def fill(n: int, qty: str, px: str) -> VenueFill:
-        return VenueFill(
-            cl_ord_id=entry.cl_ord_id,
-            order_id="v1",
-            exec_id=f"x{n}",
-            symbol=BTC,
-            side=Side.BUY,
-            last_qty=D(qty),
-            last_px=D(px),
-            fee=D(0),
-            fee_currency="",
-            liquidity="",
-            transact_at=NOON + timedelta(seconds=n),
-        )
-
-    two_for_one = split_of(bench, "2", "1", transact_at=NOON + timedelta(seconds=2))
     bench.later(5)
-    bench.reconcile(orders=(), fills=(fill(1, "4", "100"), fill(2, "6", "50")), adjustments=(two_for_one,))
+    two_for_one = split_of(bench, "2", "1", transact_at=NOON + timedelta(seconds=2))
+    fills = (fill_of(stop, 1, "2", "98"), fill_of(entry, 2, "4", "50"))
+    if is_about_one_order:
+        shown = bench.shown(entry, cum_qty=D(4))
+        asked: dict[str, Any] = {"cl_ord_id": entry.cl_ord_id, "asked_at": bench.at, "order": shown}
+        bench.take(OrderFound(at=bench.at, fills=fills, adjustments=(two_for_one,), **asked))
+    else:
+        bench.reconcile(orders=(), fills=fills, adjustments=(two_for_one,))
     position = bench.desk.state.positions[BTC]
-    assert (position.qty, position.cost) == (14, 700)
+    assert (position.qty, position.cost) == (20, 8 * 100 + 4 * 50)
+    assert (bench.bracket(other).open_qty, bench.bracket(entry).open_qty) == (16, 4)
+    split(bench)
+    bench.report(entry, ExecType.TRADE, "4", "50", exec_id="x2")
+    assert bench.qty() == 20, "what comes again was booked"
+
+
+def fill_of(order: OrderState, n: int, qty: str, px: str) -> VenueFill:
+    return VenueFill(
+        cl_ord_id=order.cl_ord_id,
+        order_id="v1",
+        exec_id=f"x{n}",
+        symbol=BTC,
+        side=order.side,
+        last_qty=D(qty),
+        last_px=D(px),
+        fee=D(0),
+        fee_currency="",
+        liquidity="",
+        transact_at=NOON + timedelta(seconds=n),
+    )
 
 
 def test_it_leaves_out_what_was_booked_before_it_began() -> None:

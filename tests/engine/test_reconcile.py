@@ -116,12 +116,26 @@ async def test_it_finds_an_order_with_its_own_fills() -> None:
     assert [fill.cl_ord_id for fill in answer.fills] == ["o1"]
 
 
-def _fill(cl_ord_id: str) -> VenueFill:
+async def test_it_brings_the_splits_of_its_symbol_with_the_fills_of_an_order() -> None:
+    """They change what the fills are counted in, and with them come the symbol's other fills, which may lie before one."""
+    halved = Adjusted(at=NOON, adjustment_id="s1", kind=AdjustmentKind.SPLIT, symbol="BTCUSDT", new_units=D(2))
+    venue = TellingVenue(halved, Adjusted(at=NOON, adjustment_id="s2", kind=AdjustmentKind.SPLIT, symbol="ETHUSDT", new_units=D(2)))
+    venue.fills = [_fill("o1"), _fill("o2"), _fill("o3", "ETHUSDT")]
+    questions, heard = asked(venue)
+    await questions.order(QueryOrder(cl_ord_id="o1", symbol="BTCUSDT"))
+    await questions.order(QueryOrder(cl_ord_id="o4", symbol="BTCUSDT"))
+    assert [([fill.cl_ord_id for fill in answer.fills], answer.adjustments) for answer in heard] == [
+        (["o1", "o2"], (halved,)),
+        ([], ()),
+    ]
+
+
+def _fill(cl_ord_id: str, symbol: str = "BTCUSDT") -> VenueFill:
     return VenueFill(
         cl_ord_id=cl_ord_id,
         order_id="v1",
         exec_id=f"x {cl_ord_id}",
-        symbol="BTCUSDT",
+        symbol=symbol,
         side=Side.BUY,
         last_qty=D(1),
         last_px=D(100),
