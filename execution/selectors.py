@@ -106,6 +106,8 @@ class Overview:
     engines: list[Engine]
     commands: list[Command]
     instruments: dict[str, Instrument] = field(default_factory=dict)
+    #: (account, symbol) that more than one bot trades or traded → bot → result of its fills in this session
+    shared_results: dict[tuple[int, str], dict[str, Decimal]] = field(default_factory=dict)
 
     @cached_property
     def accounts_by_id(self) -> dict[int, Account]:
@@ -170,9 +172,14 @@ class Overview:
         return [o for o in self.orders if is_stuck(o, at=self.at)]
 
     @cached_property
+    def uncovered(self) -> list[Position]:
+        """Open positions whose resting stops do not cover them, for whatever reason."""
+        return [p for p in self.positions if not self.protection_of(p).is_full]
+
+    @cached_property
     def naked(self) -> list[Position]:
-        """Open positions whose resting stops do not cover them, and that nobody chose to leave so."""
-        return [p for p in self.positions if not (found := self.protection_of(p)).is_full and not _is_waived(found.bracket)]
+        """Those of the uncovered that nobody chose to leave so."""
+        return [p for p in self.uncovered if not _is_waived(self.protection_of(p).bracket)]
 
     def kill_commands(self, halt: Halt) -> list[Command]:
         """The commands of the kill that set this halt, and of those that joined it."""
@@ -182,7 +189,9 @@ class Overview:
         key = (position.account_id, position.symbol)
         brackets = self._brackets_of.get(key, [])
         bracket = brackets[-1] if brackets else None
-        resting = [o for o in self._stops_of.get(key, []) if is_resting(o)]
+        # a stop that somebody takes away protects no more, though the venue has not confirmed its end yet
+        leaving = {row.bracket_id for row in brackets if row.is_stop_waived}
+        resting = [o for o in self._stops_of.get(key, []) if is_resting(o) and o.bracket_id not in leaving]
         covered = sum((o.leaves_qty for o in resting), ZERO)
         target = self.orders_by_id.get((position.account_id, bracket.target_id)) if bracket else None
         instrument = self.instruments.get(position.symbol)
@@ -197,6 +206,14 @@ class Overview:
 
     def _falls_to(self, bot: Bot, position: Position) -> bool:
         return position.bot not in self._codes and position.symbol in self.trades_now(bot)
+
+    def session_result(self, bot: Bot, symbol: str) -> Decimal:
+        """What the bot made in the symbol's session, fees off. Where others traded the symbol too, by its own fills alone."""
+        own = self.shared_results.get((bot.account_id, symbol))
+        if own is not None:
+            return own.get(bot.code, ZERO)
+        state = self.prices.get((bot.account_id, symbol))
+        return state.session_realised - state.session_fees if state is not None else ZERO
 
     def trades_now(self, bot: Bot) -> set[str]:
         """The symbols that this bot alone may trade; none for a disabled one, whose symbols another may have taken over."""
@@ -359,21 +376,44 @@ def overview(*, accounts: QuerySet[Account] | None = None, at: datetime) -> Over
         halt for halt in Halt.objects.filter(cleared_at=None) if _concerns(halt, {a.code for a in rows}, {b.code for b in bots})
     ]
     instruments = Instrument.objects.in_bulk()
+    owned = _owned(ids, instruments)
+    symbol_states = list(SymbolState.objects.filter(account__in=ids))
     return Overview(
         at=at,
         accounts=rows,
         bots=bots,
-        owned=_owned(ids, instruments),
+        owned=owned,
         positions=list(Position.objects.filter(account__in=ids, is_open=True)),
         brackets=list(Bracket.objects.filter(account__in=ids, is_open=True).order_by("id")),
         orders=list(Order.objects.filter(account__in=ids, is_working=True).order_by("id")),
-        symbol_states=list(SymbolState.objects.filter(account__in=ids)),
+        symbol_states=symbol_states,
         halts=halts,
         alarms=list(Alarm.objects.filter(account__in=ids, returned_at=None)),
         engines=list(Engine.objects.filter(seen_at__gt=at - timedelta(days=1)).order_by("started_at")),
         commands=list(_commands_that_matter(ids, halts, since=at - ACTS_RECENT)),
         instruments={i.symbol: i for i in instruments.values()},
+        shared_results=_shared_results(rows, owned, symbol_states),
     )
+
+
+def _shared_results(
+    accounts: Iterable[Account], owned: Iterable[BotInstrument], states: Iterable[SymbolState]
+) -> dict[tuple[int, str], dict[str, Decimal]]:
+    """Each bot's own result in the sessions of symbols that passed from one bot to another: a query each, and they are rare."""
+    of = {account.pk: account for account in accounts}
+    rows = {(row.account_id, row.instrument.symbol): row for row in owned}
+    shared = {key for key, times in Counter((row.account_id, row.instrument.symbol) for row in owned).items() if times > 1}
+    found: dict[tuple[int, str], dict[str, Decimal]] = {}
+    for state in states:
+        key = (state.account_id, state.symbol)
+        if key not in shared or state.session_start_at is None:
+            continue
+        instrument = instrument_value(rows[key].instrument)
+        results: dict[str, Decimal] = defaultdict(Decimal)
+        for fill in Fill.objects.filter(account=key[0], symbol=key[1], at__gte=state.session_start_at, busted_at=None):
+            results[fill.bot] += fill.realised - _fee(of[key[0]], instrument, fill)
+        found[key] = results
+    return found
 
 
 def _owned(account_ids: Collection[int], instruments: dict[int, Instrument]) -> list[BotInstrument]:
@@ -497,11 +537,19 @@ def _since_flat(instrument: Any, qty: Decimal, events: list[Fill | Adjustment]) 
 
 
 def _lot_fill(account: Account, instrument: Any, fill: Fill) -> LotFill:
-    """A fill as the report counts it: a fee in kind makes a buy smaller and counts at the fill's price, one in another money is left out."""
-    side, in_kind = Side(fill.side), pnl.fee_in_kind(instrument, fill.fee, fill.fee_currency)
-    fee = fill.fee if fill.fee_currency in ("", account.currency) else in_kind * instrument.unit_value(fill.last_px)
-    qty = fill.last_qty - side.sign * in_kind
+    """A fill as the report counts it: a fee in kind makes a buy smaller."""
+    side = Side(fill.side)
+    qty = fill.last_qty - side.sign * pnl.fee_in_kind(instrument, fill.fee, fill.fee_currency)
+    fee = _fee(account, instrument, fill)
     return LotFill(cl_ord_id=fill.cl_ord_id, side=side, last_qty=qty, last_px=fill.last_px, fee=fee, at=fill.at)
+
+
+def _fee(account: Account, instrument: Any, fill: Fill) -> Decimal:
+    """A fill's fee in the account's currency: one in kind counts at the fill's price, one in another money is left out."""
+    if fill.fee_currency in ("", account.currency):
+        return Decimal(fill.fee)
+    worth: Decimal = pnl.fee_in_kind(instrument, fill.fee, fill.fee_currency) * instrument.unit_value(fill.last_px)
+    return worth
 
 
 def discrepancies_open(account_ids: Iterable[int]) -> list[Discrepancy]:

@@ -71,7 +71,9 @@
 
   // the answer stands in the tab's title too
   function titled() {
-    const answer = document.getElementById("answer-title").textContent.trim();
+    // a page that hears nothing claims nothing
+    const isLost = document.body.classList.contains("is-lost");
+    const answer = isLost ? "Lost the desk" : document.getElementById("answer-title").textContent.trim();
     const rest = document.title.split(" · ").slice(1).join(" · ");
     const title = `${answer} · ${rest}`;
     if (document.title !== title) document.title = title;
@@ -85,7 +87,6 @@
       // a frame carries new rows in a table, since a row cannot stand alone in HTML
       const rows = [...fragment.querySelectorAll("tr")];
       fragment.replaceChildren(...rows.filter((row) => !document.getElementById(row.id)));
-      document.getElementById(`${target.id.replace(/-rows$/, "")}-empty`)?.remove();
       if (target.matches(":hover")) {
         // rows never move under the pointer: new ones wait until it leaves
         event.detail.shouldSwap = false;
@@ -112,7 +113,19 @@
     });
   }
 
-  document.addEventListener("htmx:oobErrorNoTarget", (event) => event.stopImmediatePropagation());
+  // what a page does not show needs no place on it: a frame is for every page of its kind, filtered and trimmed ones too
+  htmx.defineExtension("shown-only", {
+    transformResponse(text) {
+      if (!text.startsWith("<!--")) return text;
+      const frame = document.createElement("template");
+      frame.innerHTML = text;
+      for (const part of [...frame.content.children]) {
+        const [, selector] = part.getAttribute("hx-swap-oob").split(":");
+        if (!document.querySelector(selector || `#${CSS.escape(part.id)}`)) part.remove();
+      }
+      return frame.innerHTML;
+    },
+  });
 
   // rows that went before anybody kept them
   function prune(tables) {
@@ -134,6 +147,14 @@
     const most = Number(body.dataset.most || 200);
     while (body.rows.length > most) body.lastElementChild.remove();
   }
+
+  // an empty list says what would fill it
+  document.addEventListener("desk:frame", () => {
+    for (const told of document.querySelectorAll("p.empty[id$='-empty']")) {
+      const body = document.getElementById(told.id.replace(/-empty$/, "-rows"));
+      if (body) told.hidden = body.rows.length > 0;
+    }
+  });
 
   document.addEventListener("desk:frame", () => { for (const body of document.querySelectorAll("tbody[data-most]")) if (!body.matches(":hover")) trim(body); });
 
@@ -197,6 +218,7 @@
     if (lost.hidden === isLost) {
       lost.hidden = !isLost;
       document.body.classList.toggle("is-lost", isLost);
+      titled();
     }
   }, 1000);
 })();

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -29,6 +30,15 @@ def _line(logger: Any, name: str, fields: structlog.typing.EventDict) -> str:
     head = f"{opening} {fields.pop('logger')}: {fields.pop('event')}"
     traceback = fields.pop("exception", "")
     return " ".join([head, *(f"{key}={value}" for key, value in fields.items())]) + (f"\n{traceback}" if traceback else "")
+
+
+class OneLineBelow500(logging.Filter):
+    """What a person asked in vain is a line; a traceback is for what fails here."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR) < HTTPStatus.INTERNAL_SERVER_ERROR:
+            record.exc_info = record.exc_text = None
+        return True
 
 
 def formatter(*, process: str, is_json: bool) -> logging.Formatter:

@@ -251,10 +251,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "tradingdesk.log_lines.formatter", "process": PROCESS, "is_json": LOG_IS_JSON}},
+    "filters": {"one_line_below_500": {"()": "tradingdesk.log_lines.OneLineBelow500"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"filters": ["one_line_below_500"]},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         # the link to the layer says itself when it is down
         "daphne": {"level": "WARNING"},

@@ -157,6 +157,11 @@ def account_by_code(code: str) -> Account:
     return account
 
 
+def disabled_told(bot: Bot) -> str:
+    """Why a disabled bot can neither start nor resume."""
+    return f"{bot.code} is disabled. Enable it in the admin first."
+
+
 def bot_by_code(code: str) -> Bot:
     bot = Bot.objects.select_related("account").filter(code=code).first()
     if bot is None:

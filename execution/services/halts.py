@@ -27,6 +27,7 @@ from execution.services.acts import (
     act_make,
     bot_scope,
     command_add,
+    disabled_told,
     engine_runs,
     halt_write,
 )
@@ -182,6 +183,9 @@ def _restrict(act: Act, ask: Ask, cause: HaltCause) -> None:
 
 def _resume(act: Act, ask: Ask) -> None:
     accounts = accounts_in(ask.scope)
+    disabled = bots_in(ask.scope).filter(is_enabled=False).first() if ask.scope.kind is ScopeKind.BOT else None
+    if disabled is not None:
+        raise ActRefused(disabled_told(disabled))
     pauses = list(_active(ask.scope).filter(cause=HaltCause.PAUSE))
     if not pauses:
         raise ActRefused(f"{_named(ask.scope)} is not paused.")

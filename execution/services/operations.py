@@ -25,6 +25,7 @@ from execution.services.acts import (
     act_make,
     bot_scope,
     command_add,
+    disabled_told,
     engine_runs,
 )
 from execution.services.halts import halt_named, halts_over
@@ -195,7 +196,7 @@ def _known_bracket(account: Account, bracket_id: str) -> None:
 
 def _may_start(bot: Bot, act: Act) -> None:
     if not bot.is_enabled:
-        raise ActRefused(f"{bot.code} is disabled. Enable it in the admin first.")
+        raise ActRefused(disabled_told(bot))
     if not bot.account.is_enabled:
         raise ActRefused(f"{bot.account.name} is disabled, so nothing can start on it.")
     halted = halts_over(bot).filter(mode=HaltMode.HALTED).exclude(scope=ScopeKind.INSTRUMENT).first()

@@ -18,7 +18,7 @@ from execution.selectors import Overview, is_resting, is_stuck
 from risk.core.units import ZERO, OrdType, worth
 from tradingdesk.console import strip
 from tradingdesk.console.access import Rights
-from tradingdesk.console.figures import NONE, age, clock_ms, direction, figure, signed, span, words
+from tradingdesk.console.figures import NONE, age, clock, clock_ms, direction, figure, signed, span, words
 from tradingdesk.console.seen import Facts, breaker_facts, paused_facts, seal
 
 Html = SafeString | str
@@ -194,9 +194,7 @@ def bot_unrealised(bot: Bot, context: Context) -> Html:
 
 
 def bot_session(bot: Bot, context: Context) -> Html:
-    prices = context.look.prices
-    found = [prices.get((bot.account_id, s)) for s in context.look.trades_now(bot)]
-    return _gain(sum((s.session_realised - s.session_fees for s in found if s), ZERO))
+    return _gain(sum((context.look.session_result(bot, symbol) for symbol in context.look.trades_now(bot)), ZERO))
 
 
 def bot_price_age(bot: Bot, context: Context) -> Html:
@@ -232,7 +230,7 @@ def bot_acts(bot: Bot, context: Context) -> Html:
     rights = context.rights
     is_allowed = rights.may_kill if label == "Pause" else rights.may_trade or (label == "Clear…" and rights.may_clear)
     first: Html = ""
-    if is_allowed:
+    if label and is_allowed:
         facts = paused_facts(context.look, [bot]) if label == "Resume" else None
         first = dialog_link(label, href) if is_dialog else post_button(label, href, facts=facts)
     if not rights.may_kill:
@@ -262,7 +260,7 @@ def _menu(code: str, *, may_stop: bool, may_flatten: bool) -> SafeString:
 
 
 def signal_at(row: Signal, context: Context) -> Html:
-    return drawer_link(clock_ms(row.last_at), reverse("console:signal", args=[row.pk]))
+    return drawer_link(clock_ms(row.at), reverse("console:signal", args=[row.pk]))
 
 
 def signal_side(row: Signal, context: Context) -> Html:
@@ -279,8 +277,10 @@ def signal_size(row: Signal, context: Context) -> Html:
 def signal_verdict(row: Signal, context: Context) -> Html:
     if not row.reason:
         return chip("Approved")
+    # the row stands at its first time and stays there; what repeats says when it was said last
     times = f" ×{row.repeats}" if row.repeats > 1 else ""
-    return drawer_link(chip(f"Denied{times}", "quiet"), reverse("console:signal", args=[row.pk]))
+    denied = drawer_link(chip(f"Denied{times}", "quiet"), reverse("console:signal", args=[row.pk]))
+    return format_html("{} <small>last {}</small>", denied, clock(row.last_at)) if row.repeats > 1 else denied
 
 
 def signal_why(row: Signal, context: Context) -> Html:
@@ -405,7 +405,7 @@ def bracket_target(row: Bracket, context: Context) -> Html:
 
 def bracket_covered(row: Bracket, context: Context) -> Html:
     stop = context.look.orders_by_id.get((row.account_id, row.stop_id))
-    covered = stop.leaves_qty if stop is not None and is_resting(stop) else ZERO
+    covered = stop.leaves_qty if stop is not None and is_resting(stop) and not row.is_stop_waived else ZERO
     text = f"{_qty(covered, row.symbol, context.look)} / {_qty(row.open_qty, row.symbol, context.look)}"
     return format_html('<span class="{}">{}</span>', "bad" if covered < row.open_qty and row.is_open else "", text)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
 
 from django.urls import NoReverseMatch, reverse
 
@@ -13,6 +14,7 @@ from execution.core.orders import OrdStatus
 from execution.models import Bot, Command, Order, Signal
 from execution.selectors import Overview
 from risk.core.settings import RiskSettings
+from risk.core.units import AssetClass
 from risk.models import AuditEntry, Instrument
 from risk.selectors import settings_effective
 from tradingdesk.console.figures import figure, plain, span, words
@@ -48,21 +50,38 @@ class Setting(NamedTuple):
     href: str
 
 
+#: gates whose numbers are quantities, and those whose numbers are money: the rest carry their unit themselves
+_QUANTITIES: Final = frozenset({"Size", "Order quantity", "Venue's size"})
+_MONEY: Final = frozenset(
+    [
+        "Session loss",
+        "Minimum notional",
+        "Order notional",
+        "Order share of equity",
+        "Trade risk",
+        "Gross exposure",
+        "Net exposure",
+        "Concentration",
+        "Bot exposure",
+        "Buying power",
+    ]
+)
+
 # --- a signal ----------------------------------------------------------------------------------------------------------
 
 
 def signal_told(row: Signal, look: Overview, user: User) -> dict[str, Any]:
     bot = next((b for b in look.bots if b.code == row.bot), None)
-    gates = [_gate(check, bot, user) for check in row.checks]
-    denied = next((gate for gate in gates if not gate.is_passed), None)
     instrument = look.instruments.get(row.symbol)
+    gates = [_gate(check, bot, instrument, user) for check in row.checks]
+    denied = next((gate for gate in gates if not gate.is_passed), None)
     tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
     return {
         "gates": gates,
         "denied": denied,
         "limit_history": _limit_history(denied),
         "figures": [
-            ("Size", figure(row.order_qty, lot)),
+            ("Size", _size_told(row, gates, lot, instrument)),
             ("Order", row.ord_type.replace("_", "-").lower()),
             ("Price", figure(row.price, tick) if row.price is not None else "market"),
             ("Bid / ask then", f"{figure(row.bid, tick)} / {figure(row.ask, tick)}"),
@@ -73,13 +92,39 @@ def signal_told(row: Signal, look: Overview, user: User) -> dict[str, Any]:
     }
 
 
-def _gate(check: dict[str, Any], bot: Bot | None, user: User) -> Gate:
-    level = str(check.get("level") or "")
+def _size_told(row: Signal, gates: list[Gate], lot: Decimal | None, instrument: Instrument | None) -> str:
+    """The quantity that was ordered, or would have been, with its unit."""
+    if row.order_qty is not None:
+        return f"{figure(row.order_qty, lot)} {_unit('Size', instrument)}".strip()
+    sized = next((gate.observed for gate in gates if gate.name.startswith("Size") and gate.observed), "")
+    return f"{sized}, not ordered" if sized else "not sized: it was denied before"
+
+
+def _unit(gate: str, instrument: Instrument | None) -> str:
+    """The unit of a gate's bare numbers: LTC, shares, contracts; USDT."""
+    if instrument is None:
+        return ""
+    if gate in _MONEY:
+        return str(instrument.currency)
+    if gate not in _QUANTITIES:
+        return ""
+    if instrument.asset_class in (AssetClass.CRYPTO_SPOT, AssetClass.FX):
+        return str(instrument.base_currency or instrument.symbol.removesuffix(instrument.currency))
+    return "shares" if instrument.asset_class == AssetClass.EQUITY else "contracts"
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit and number[-1:].isdigit() else number
+
+
+def _gate(check: dict[str, Any], bot: Bot | None, instrument: Instrument | None, user: User) -> Gate:
+    level, name, is_passed = str(check.get("level") or ""), words(str(check["gate"])), bool(check.get("is_passed"))
+    unit = _unit(name, instrument)
     return Gate(
-        name=words(str(check["gate"])),
-        is_passed=bool(check.get("is_passed")),
-        observed=str(check.get("observed") or ""),
-        limit=str(check.get("limit") or ""),
+        name="Size, at most qty_max" if name == "Size" and is_passed else name,
+        is_passed=is_passed,
+        observed=_with_unit(str(check.get("observed") or ""), unit),
+        limit=_with_unit(str(check.get("limit") or ""), unit),
         detail=str(check.get("detail") or ""),
         level=level,
         href=level_href(level, bot, user),

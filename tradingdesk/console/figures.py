@@ -123,6 +123,11 @@ def day_clock(at: datetime | None) -> str:
     return NONE if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def several(n: int, word: str) -> str:
+    """1 bot, 2 bots."""
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
 def span(delta: timedelta) -> str:
     """A length of time in words: 0.4 s, 48 s, 41 min, 5 h 57 min, 3 d 4 h."""
     seconds = max(0.0, delta.total_seconds())

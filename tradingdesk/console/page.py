@@ -88,7 +88,7 @@ def strip_context(look: Overview) -> dict[str, Any]:
         "environments": strip.environments(look),
         "is_synthetic": any(state.feed_is_synthetic for state in look.states.values()),
         "states": strip.states(look),
-        "unprotected": len(look.naked),
+        "unprotected": len(look.uncovered),
         "alarms_new": new,
         "lamps": strip.lamps(look),
         "kills": strip.kill_lines(look),
@@ -149,7 +149,7 @@ def died(look: Overview) -> dict[str, Any]:
     return {
         "stops": len(covered),
         "positions": len(look.positions),
-        "naked": look.naked,
+        "naked": look.uncovered,
         "watched": watched,
         "entries": len(look.entries),
     }

@@ -226,8 +226,9 @@ def waiting_step(command: Command) -> str:
 
 def troubles(look: Overview) -> list[Trouble]:
     """What is not all right, worst first. One cause gives one line: an alarm that tells it takes its place."""
-    told = {(alarm.account_id, alarm.symbol) for alarm in look.alarms if alarm.priority == 1 and alarm.symbol}
-    found = [_naked(look, p) for p in look.naked if (p.account_id, p.symbol) not in told]
+    loud = [alarm for alarm in look.alarms if alarm.priority == 1 or alarm.key.startswith("nostop:")]
+    told = {(alarm.account_id, alarm.symbol) for alarm in loud if alarm.symbol}
+    found = [_uncovered(look, p) for p in look.uncovered if (p.account_id, p.symbol) not in told]
     found += list(_halted(look))
     found += [_alarm(look, alarm) for alarm in look.alarms]
     found += list(_engines_lost(look))
@@ -235,38 +236,68 @@ def troubles(look: Overview) -> list[Trouble]:
         found += list(_prices_late(look))
     found += list(_venue_differing(look))
     found += list(_orders_stuck(look))
+    found += list(_restricted(look))
     found += list(_meters_high(look))
     return sorted(found, key=lambda trouble: trouble.priority)
 
 
-def _naked(look: Overview, position: Position) -> Trouble:
+def _uncovered(look: Overview, position: Position) -> Trouble:
     account = look.accounts_by_id[position.account_id]
     instrument = look.instruments.get(position.symbol)
     qty = figure(position.qty, instrument.lot_size if instrument else None, is_signed=True)
     protect = reverse("console:position-arm", args=[account.code, position.symbol])
     covered = look.protection_of(position).covered_qty
+    is_chosen = position not in look.naked
     what = f"stop covers {figure(covered)} of {figure(abs(position.qty))}" if covered else "no stop at the venue"
-    return Trouble(1, f"{position.symbol} {qty}: {what}", "Protect…", protect, True)
+    text = f"{position.symbol} {qty}: {what}{', by choice' if is_chosen else ''}"
+    return Trouble(2 if is_chosen else 1, text, "Protect…", protect, True)
 
 
 def _halted(look: Overview) -> Iterator[Trouble]:
     for line in kill_lines(look):
         verb = "killed" if line.halt.cause == HaltCause.KILL else "halted"
-        text = f"{line.scope[0].upper()}{line.scope[1:]} is {verb}" + ("" if line.is_verified else ", not verified yet")
+        text = f"{_opening(line.scope)} is {verb}" + ("" if line.is_verified else ", not verified yet")
         yield Trouble(
             1 if not line.is_verified else 2, text, "Clear…", reverse("console:halt-clear", args=[line.halt.halt_id]), True
         )
     for halt in look.halts:
         if halt.mode != HaltMode.HALTED and halt.cause != HaltCause.PAUSE:
-            text = f"{scope_words(halt.scope, halt.scope_key).capitalize()}: reduce only, {halt.reason or halt.cause.lower()}"
+            text = f"{_opening(scope_words(halt.scope, halt.scope_key))}: reduce only, {halt.reason or halt.cause.lower()}"
             yield Trouble(2, text, "Clear…", reverse("console:halt-clear", args=[halt.halt_id]), True)
 
 
 def _alarm(look: Overview, alarm: Alarm) -> Trouble:
     where = alarm.symbol or alarm.bot or look.accounts_by_id[alarm.account_id].name
-    # a symbol keeps its letters and is named once
-    text = alarm.title if alarm.title.startswith(where) else f"{where}: {alarm.title[0].lower()}{alarm.title[1:]}"
+    text = alarm.title if alarm.title.startswith(where) else f"{where}: {_within(alarm.title)}"
     return Trouble(alarm.priority, text, "Show", f"{reverse('console:desk')}#alarm-{alarm.pk}")
+
+
+def _opening(text: str) -> str:
+    """The words at the start of a sentence: symbols and codes keep their letters."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _within(sentence: str) -> str:
+    """A sentence after a colon: its first word starts small, unless it is a symbol or another name in capitals."""
+    rest = sentence.split(" ", 1)[0][1:]
+    return sentence if rest and not rest.islower() else f"{sentence[:1].lower()}{sentence[1:]}"
+
+
+def _restricted(look: Overview) -> Iterator[Trouble]:
+    """Bots that only reduce by a condition, a line for each cause. Of a link its alarm tells, of an engine that is gone the line above."""
+    linkless = {alarm.account_id for alarm in look.alarms if alarm.key.startswith("link:")}
+    idle = {account.pk for account in look.accounts if (seen := engine_seen(look, account)) is None or look.at - seen > ENGINE_AGE}
+    causes: dict[tuple[str, str], list[Bot]] = {}
+    for bot in look.bots:
+        found = look.effective(bot)
+        is_told = bot.account_id in idle or (found.level.endswith("link down") and bot.account_id in linkless)
+        if found.name == "REDUCE_ONLY" and found.halt is None and not is_told:
+            causes.setdefault((found.level, found.detail), []).append(bot)
+    for (level, detail), bots in causes.items():
+        who = bots[0].code if len(bots) == 1 else f"{len(bots)} bots"
+        text = f"{who} reduce{'s' if len(bots) == 1 else ''} only: {', '.join(part for part in (level, detail) if part)}"
+        href = reverse("console:bot", args=[bots[0].code]) if len(bots) == 1 else reverse("console:bots")
+        yield Trouble(3, text, "Show", href)
 
 
 def _engines_lost(look: Overview) -> Iterator[Trouble]:
@@ -363,7 +394,7 @@ def kill_href(kind: str = ScopeKind.FIRM, key: str = "") -> str:
 
 
 def bot_button(bot: Bot, effective: Effective) -> tuple[str, str, bool]:
-    """The one button of a bot's row: label, address, and whether it opens a dialog."""
+    """The one button of a bot's row: label, address, and whether it opens a dialog. A disabled bot has none: the admin enables it."""
     match effective.name:
         case "HALTED" | "REDUCE_ONLY" if effective.halt is not None:
             return "Clear…", reverse("console:halt-clear", args=[effective.halt.halt_id]), True
@@ -371,6 +402,8 @@ def bot_button(bot: Bot, effective: Effective) -> tuple[str, str, bool]:
             return "Clear…", reverse("console:halt-clear", args=[effective.halt.halt_id]), True
         case "PAUSED":
             return "Resume", reverse("console:bot-resume", args=[bot.code]), False
-        case "STOPPED" | "DISABLED":
+        case "DISABLED":
+            return "", "", False
+        case "STOPPED":
             return "Start…", reverse("console:bot-start", args=[bot.code]), True
     return "Pause", reverse("console:bot-pause", args=[bot.code]), False

@@ -95,15 +95,17 @@ def _alarms(desk: Overview) -> Iterable[Sequence[Any]]:
 
 def _engines(desk: Overview, at: datetime) -> Iterable[Sequence[Any]]:
     for engine in desk.engines:
-        if state := _engine_state(engine, at):
+        if state := _engine_state(desk, engine, at):
             yield engine.name, engine.pid, _age(at - engine.seen_at), state
 
 
-def _engine_state(engine: Engine, at: datetime) -> str:
-    """Empty for one that stopped as it should."""
+def _engine_state(desk: Overview, engine: Engine, at: datetime) -> str:
+    """Empty for one that nobody waits for: it stopped as it should, or another has taken over what it ran."""
     if engine.stopped_at is not None:
         return ""
-    return "runs" if at - engine.seen_at < timedelta(seconds=5) else "SILENT"
+    if at - engine.seen_at < timedelta(seconds=5):
+        return "runs"
+    return "SILENT" if any(account.lease.engine == engine.name for account in desk.accounts if hasattr(account, "lease")) else ""
 
 
 def _where(halt: Halt) -> str:

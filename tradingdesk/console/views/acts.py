@@ -22,11 +22,12 @@ from execution.core.messages import CommandStatus, KillChoice, StopMode
 from execution.models import Account, Act, Alarm, Bot, Bracket, Command, Position, SymbolState
 from execution.selectors import Overview
 from execution.services import ActRefused
+from execution.services.acts import disabled_told
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt, Instrument
 from tradingdesk.console import access, strip
-from tradingdesk.console.figures import figure
+from tradingdesk.console.figures import figure, several
 from tradingdesk.console.forms import ClearForm, HaltForm, KillForm, StopForm
 from tradingdesk.console.page import look_of, page
 from tradingdesk.console.seen import Facts, bot_facts, breaker_facts, clear_facts, outdated, paused_facts, seal
@@ -166,6 +167,8 @@ def close_told(row: Position, lot: Decimal | None) -> str:
 def bot_start(request: HttpRequest, code: str) -> HttpResponse:
     bot = access.bot_for(request, code, may_trade=True)
     facts = bot_facts(look_of(request), bot)
+    if request.method != "POST" and not bot.is_enabled:
+        return said(request, disabled_told(bot), level="refused", status=409, to=reverse("console:bots"))
     if request.method == "POST":
         text = f"{code} starts: it warms up on history first."
         return act(request, lambda: services.bot_start(bot=bot, **asked(request)), text, facts=facts, again=request.path)
@@ -192,7 +195,7 @@ def bot_resume(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def bots_resume(request: HttpRequest) -> HttpResponse:
-    """Start the bots that ran before: ends the pause of each bot that has one."""
+    """Resume the bots that ran before: ends the pause of each bot that has one."""
     access.require_trade(request)
     look = look_of(request)
     paused = [
@@ -211,7 +214,9 @@ def bots_resume(request: HttpRequest) -> HttpResponse:
 
         return act(request, make, f"Resumed {len(paused)}: {names}.", facts=facts, again=request.path)
     told = [names or "No bot is paused."]
-    return confirm(request, f"Start the {len(paused)} that ran before?", told, f"Start {len(paused)} bots", facts=facts)
+    return confirm(
+        request, f"Resume the {len(paused)} that ran before?", told, f"Resume {several(len(paused), 'bot')}", facts=facts
+    )
 
 
 @require_http_methods(["GET", "POST"])

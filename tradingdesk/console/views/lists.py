@@ -24,6 +24,8 @@ from tradingdesk.console.page import look_of, page, rows_html
 
 #: rows a list shows; filters reach the rest
 SHOWN: Final = 200
+#: no filter
+PLAIN: Final[dict[str, str]] = {}
 
 
 def filters_of(request: HttpRequest, names: Sequence[str]) -> dict[str, str]:
@@ -54,6 +56,8 @@ def _list(request: HttpRequest, table: Table, filters: dict[str, str], rows: Any
         most=SHOWN,
         has_more=len(found) > SHOWN,
         filters=filters,
+        # its own words are about what is open or working now
+        empty="" if filters in (PLAIN, {"state": "open"}, {"state": "working"}) else "Nothing here matches this filter.",
         **_choices(look),
         **extra,
     )

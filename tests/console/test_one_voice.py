@@ -1,0 +1,240 @@
+"""The headline, the cards, the rows and the shell say the same of one thing, and nothing that is not so."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.urls import reverse
+from django.utils import timezone
+
+from execution import selectors, services
+from execution.core.controls import BotStatus
+from execution.core.orders import OrdStatus
+from execution.models import Bot, BotInstrument, BotState, Bracket, Engine, Fill, Lease, Order, Signal, SymbolState
+from execution.selectors import Overview
+from execution.services import ActRefused
+from risk.models import Halt
+from tests.console import factories
+from tests.console.conftest import client_of
+from tests.console.factories import DeskRows
+from tradingdesk.console import cells, page, strip
+from tradingdesk.console.access import Rights
+from tradingdesk.console.cells import Context
+from tradingdesk.people.models import User
+
+TRADER = Rights("trader", may_trade=True, may_kill=True)
+
+
+def look(desk: DeskRows) -> Overview:
+    return selectors.overview(at=desk.at)
+
+
+@pytest.fixture
+def calm(desk: DeskRows) -> DeskRows:
+    Order.objects.filter(ord_status=OrdStatus.PENDING_NEW).delete()
+    return desk
+
+
+# --- a stop that somebody takes away -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_confirmed", [False, True])
+def test_it_counts_a_stop_that_is_taken_away_as_none_everywhere(calm: DeskRows, is_confirmed: bool) -> None:
+    stop = Order.objects.filter(purpose="STOP_LOSS", symbol="SOLUSDT")
+    stop.update(ord_status="CANCELED" if is_confirmed else "PENDING_CANCEL", is_working=not is_confirmed)
+    Bracket.objects.filter(symbol="SOLUSDT").update(is_stop_waived=True)
+    seen = look(calm)
+    assert strip.summary(seen).startswith("2 of 3 positions with a stop at the venue")
+    assert (page.died(seen)["stops"], [p.symbol for p in page.died(seen)["naked"]]) == (2, ["SOLUSDT"])
+    assert page.strip_context(seen)["unprotected"] == 1
+    assert [(t.priority, t.text) for t in strip.troubles(seen)] == [(2, "SOLUSDT −12.5: no stop at the venue, by choice")]
+    [row] = [b for b in seen.brackets if b.symbol == "SOLUSDT"]
+    assert ">0.0 / 12.5<" in cells.bracket_covered(row, Context(seen, TRADER))
+    factories.alarm(calm.account, "SOLUSDT has no stop", 2, symbol="SOLUSDT", key=f"nostop:{row.bracket_id}")
+    assert [t.text for t in strip.troubles(look(calm))] == ["SOLUSDT has no stop"]
+
+
+@pytest.mark.parametrize(
+    ("title", "symbol", "bot", "words"),
+    [
+        ("SOLUSDT has no stop", "", "chan-sol", "chan-sol: SOLUSDT has no stop"),
+        ("Target leg refused", "SOLUSDT", "", "SOLUSDT: target leg refused"),
+        ("A foreign fill of ETHUSDT", "ETHUSDT", "", "ETHUSDT: a foreign fill of ETHUSDT"),
+        ("Fees in BNB are not in the results", "", "", "Paper Crypto: fees in BNB are not in the results"),
+    ],
+)
+def test_it_writes_a_symbol_as_it_is_written(calm: DeskRows, title: str, symbol: str, bot: str, words: str) -> None:
+    factories.alarm(calm.account, title, 2, symbol=symbol, bot=bot)
+    assert strip.troubles(look(calm))[0].text == words
+
+
+def test_it_writes_a_halted_symbol_as_it_is_written(calm: DeskRows) -> None:
+    Halt.objects.create(
+        halt_id="h", scope="INSTRUMENT", scope_key="SOLUSDT", mode="REDUCE_ONLY", cause="MANUAL", by="maria", at=calm.at
+    )
+    assert strip.troubles(look(calm))[0].text == "Symbol SOLUSDT: reduce only, manual"
+
+
+# --- all right, or not ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_not_all_right_while_bots_only_reduce(calm: DeskRows) -> None:
+    SymbolState.objects.filter(symbol="BTCUSDT").update(breaker_tripped_at=calm.at, breaker_losses=4)
+    seen = look(calm)
+    assert [t.text for t in strip.troubles(seen)] == ["ema-btc reduces only: breaker BTCUSDT, 4 losses; ends by itself"]
+    assert strip.title(seen, strip.troubles(seen)) == "Not all right: 1"
+
+
+def test_it_tells_a_condition_of_many_bots_once(calm: DeskRows) -> None:
+    state = calm.account.state
+    state.conditions = {"RECONCILING": calm.at.isoformat()}
+    state.save()
+    assert [t.text for t in strip.troubles(look(calm))] == ["4 bots reduce only: reconciling, ends by itself"]
+    state.links_down = {"PRICES": "timed out"}
+    state.save()
+    factories.alarm(calm.account, "Prices are down", 2, key="link:PRICES")
+    assert [t.text for t in strip.troubles(look(calm))] == ["Paper Crypto: prices are down"]
+
+
+# --- a bot that took a symbol over -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def successor(calm: DeskRows) -> Bot:
+    """mom-btc trades BTCUSDT since ema-btc was disabled."""
+    old = Bot.objects.get(code="ema-btc")
+    Bot.objects.filter(pk=old.pk).update(is_enabled=False)
+    BotInstrument.objects.filter(bot=old).update(is_owner=False)
+    return factories.bot("mom-btc", "BTCUSDT", calm.account)
+
+
+def session_pnl(desk: DeskRows, code: str) -> str:
+    seen = look(desk)
+    return str(cells.bot_session(next(bot for bot in seen.bots if bot.code == code), Context(seen, TRADER)))
+
+
+def test_it_shows_a_bot_its_own_result_only(calm: DeskRows, successor: Bot) -> None:
+    Fill.objects.filter(bot="ema-btc").update(realised=Decimal("-17.15"), fee=Decimal("0.62"))
+    assert ">0.00<" in session_pnl(calm, "mom-btc")
+    assert ">0.00<" in session_pnl(calm, "ema-btc")
+    entry = factories.order(calm.account, "mom-btc", "BTCUSDT", "SELL", "0.1", ord_status=OrdStatus.FILLED)
+    Fill.objects.filter(pk=factories.fill(entry, "0.1", "61500").pk).update(realised=Decimal("5.62"), fee=Decimal("0.62"))
+    assert ">+5.00<" in session_pnl(calm, "mom-btc")
+    # who has a symbol alone shows what the gates count
+    assert ">+197.94<" in session_pnl(calm, "mr-eth")
+
+
+@pytest.mark.parametrize("status", [BotStatus.RUNNING, BotStatus.WARMING, BotStatus.STOPPED])
+def test_a_disabled_bot_is_disabled_whatever_it_was(calm: DeskRows, successor: Bot, alice: User, status: BotStatus) -> None:
+    BotState.objects.filter(bot__code="ema-btc").update(status=status)
+    Halt.objects.create(halt_id="p", scope="BOT", scope_key="ema-btc", mode="REDUCE_ONLY", cause="PAUSE", by="maria", at=calm.at)
+    seen = look(calm)
+    bot = next(bot for bot in seen.bots if bot.code == "ema-btc")
+    context = Context(seen, TRADER)
+    assert "Disabled" in cells.bot_state(bot, context)
+    assert not [word for word in ("Resume", "Start", "Clear", "Pause", "Stop…") if word in cells.bot_acts(bot, context)]
+    browser = client_of(alice)
+    for name in ("bot-start", "bot-resume"):
+        page_ = browser.post(reverse(f"console:{name}", args=["ema-btc"]), {"key": name}, headers={"HX-Request": "true"})
+        assert page_.status_code == 409
+    told = browser.get(reverse("console:bot-start", args=["ema-btc"]), follow=True).content.decode()
+    assert "ema-btc is disabled. Enable it in the admin first." in told
+    with pytest.raises(ActRefused, match="ema-btc is disabled"):
+        services.bot_resume(bot=bot, by="alice", idempotency_key="k")
+    assert Halt.objects.get(pk="p").cleared_at is None
+
+
+# --- signals -------------------------------------------------------------------------------------------------------------------
+
+
+def test_signals_stand_in_the_order_of_their_times(calm: DeskRows, alice: User) -> None:
+    """A denial that repeats stays where it was first said, and says when it was said last."""
+    now = timezone.now()
+    for n, row in enumerate(Signal.objects.order_by("id")):
+        Signal.objects.filter(pk=row.pk).update(at=now + timedelta(seconds=n), last_at=now + timedelta(seconds=n))
+    oldest = Signal.objects.exclude(reason="").earliest("id")
+    Signal.objects.filter(pk=oldest.pk).update(repeats=38, last_at=now + timedelta(hours=1))
+    seen = look(calm)
+    rows = list(selectors.signals_listed([calm.account.pk]))
+    times = [cells.signal_at(row, Context(seen, TRADER)).split(">")[1] for row in rows]
+    assert times == sorted(times, reverse=True)
+    verdict = cells.signal_verdict(next(row for row in rows if row.pk == oldest.pk), Context(seen, TRADER))
+    assert "Denied ×38" in verdict
+    assert f"last {now + timedelta(hours=1):%H:%M:%S}" in verdict
+
+
+@pytest.mark.parametrize(
+    ("symbol", "order_qty", "size"),
+    [("BTCUSDT", Decimal("0.008"), "0.008 BTC"), ("LTCUSDT", None, "0.008 LTC, not ordered")],
+)
+def test_a_size_has_its_unit(calm: DeskRows, alice: User, symbol: str, order_qty: Decimal | None, size: str) -> None:
+    row = factories.signal(calm.account, "ema-btc", symbol, reason="GROSS_EXPOSURE", order_qty=order_qty)
+    html = client_of(alice).get(reverse("console:signal", args=[row.pk])).content.decode()
+    assert f"<dt>Size</dt><dd>{size}</dd>" in html
+    assert (
+        f'<td>Size, at most qty_max</td>\n    <td class="num" title="0.008 = ⌊500 margin × 1 ÷ 61,402.1⌋">0.008 {symbol[:3]}'
+        in html
+    )
+
+
+def test_a_signal_that_was_denied_before_it_was_sized_says_so(calm: DeskRows, alice: User) -> None:
+    row = factories.signal(calm.account, "ema-btc", "BTCUSDT", reason="HALTED", order_qty=None, checks=[])
+    html = client_of(alice).get(reverse("console:signal", args=[row.pk])).content.decode()
+    assert "<dt>Size</dt><dd>not sized: it was denied before</dd>" in html
+
+
+# --- empty lists ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("", "No bracket is open."), ("?state=done", "Nothing here matches this filter."), ("?symbol=X", "Nothing here matches")],
+)
+def test_an_empty_list_says_why(calm: DeskRows, alice: User, query: str, words: str) -> None:
+    """The words are there, hidden, on a full page too: its last row may go while it is looked at."""
+    full = client_of(alice).get("/brackets/").content.decode()
+    assert '<p class="empty" id="bracket-empty" hidden>No bracket is open.' in full
+    Bracket.objects.all().delete()
+    assert f'<p class="empty" id="bracket-empty">{words}' in client_of(alice).get(f"/brackets/{query}").content.decode()
+
+
+# --- who may not ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/kill/", "/admin/", "/admin/risk/riskprofile/"])
+def test_it_says_who_may_and_leads_back(calm: DeskRows, dora: User, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "django.request"):
+        page_: Any = client_of(dora).get(path, follow=True)
+    html = page_.content.decode()
+    assert page_.status_code == 403
+    assert "You are signed in as dora, of viewer." in html
+    assert "risk edits limits and clears" in html
+    assert '<a href="/">Back to the desk</a>' in html
+    assert "desk.css" in html
+    [line] = [record for record in caplog.records if record.name == "django.request"]
+    assert line.exc_info is None
+
+
+# --- engines -------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_shell_names_a_silent_engine_only_while_somebody_waits_for_it(
+    calm: DeskRows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = timezone.now()
+    Engine.objects.update(seen_at=now)
+    Engine.objects.create(
+        name="desk-0", pid=1, host="box", version="0.1.0", started_at=now - timedelta(hours=1), seen_at=now - timedelta(minutes=50)
+    )
+    call_command("status")
+    told = capsys.readouterr().out
+    assert "desk-1" in told.split("Engines")[1]
+    assert "desk-0" not in told
+    Lease.objects.update(engine="desk-0")
+    call_command("status")
+    assert "SILENT" in capsys.readouterr().out
