@@ -194,10 +194,12 @@ class Overview:
         resting = [o for o in self._stops_of.get(key, []) if is_resting(o) and o.bracket_id not in leaving]
         covered = sum((o.leaves_qty for o in resting), ZERO)
         target = self.orders_by_id.get((position.account_id, bracket.target_id)) if bracket else None
+        return Protection(bracket, resting[-1] if resting else None, target, covered, self._open_lots(position))
+
+    def _open_lots(self, position: Position) -> Decimal:
+        """How much of it an order could close. What is less than a lot can neither be protected nor closed: it counts as flat."""
         instrument = self.instruments.get(position.symbol)
-        # what is less than a lot can neither be protected nor closed: it counts as flat
-        qty = multiple_below(abs(position.qty), instrument.lot_size) if instrument is not None else abs(position.qty)
-        return Protection(bracket, resting[-1] if resting else None, target, covered, qty)
+        return abs(position.qty) if instrument is None else multiple_below(abs(position.qty), instrument.lot_size)
 
     def bot_position(self, bot: Bot) -> list[Position]:
         """The open positions in the bot's symbols that are its own, and those of no bot in the symbols that only it may trade now."""
@@ -299,7 +301,7 @@ class Overview:
         state = self.states.get(account.pk)
         if state is None or state.day_end_at is None:
             return ()
-        held = [p for p in self.positions if p.account_id == account.pk]
+        held = [p for p in self.positions if p.account_id == account.pk and self._open_lots(p)]
         is_marked = all(p.mark is not None for p in held)
         entered = {o.symbol for o in self.entries if o.account_id == account.pk}
         standing = Standing(

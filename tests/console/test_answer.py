@@ -258,6 +258,14 @@ def test_it_does_not_guess_what_is_at_stake(calm: DeskRows) -> None:
     assert "Paper Crypto: gross exposure not known: a position has no mark" in [t.text for t in strip.troubles(look(calm))]
 
 
+def test_it_measures_dust_as_flat(calm: DeskRows) -> None:
+    """Neither counted as a position nor, without a mark, a reason not to know: the gate takes it for flat."""
+    lot = Instrument.objects.get(symbol="BTCUSDT").lot_size
+    Position.objects.filter(symbol="BTCUSDT").update(qty=lot / 2, mark=None)
+    assert measured(meters(calm)["Positions and entries"]) == "3 of 8"
+    assert measured(meters(calm)["Gross exposure"]) == "48,120 of 156,328"
+
+
 def test_it_measures_nothing_before_an_engine_counted(calm: DeskRows) -> None:
     AccountState.objects.update(day_end_at=None, equity=0)
     assert meters(calm) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,17 @@ async def test_it_calls_a_price_without_volume_unchanged(tmp_path: Path) -> None
     feed = open_feed(f"replay:{path}@max", instruments=wanted, seed=1, offset=1, clock=clock)
     quotes = [event for event in await heard(feed) if isinstance(event, Quote)]
     assert [(q.changed_at - NOON).total_seconds() for q in quotes] == [0, 1, 1, 3, 4, 4, 6]
+
+
+async def test_it_freezes_no_price_of_a_tape_that_tells_no_volume(tmp_path: Path) -> None:
+    path = tape(tmp_path, [row.rpartition(",")[0] for row in MINUTES], "btcusd.csv")
+    ticking, wanted = count(), {"BTCUSD": instrument("BTCUSD")}
+    feed = open_feed(
+        f"replay:{path}@max", instruments=wanted, seed=1, offset=1, clock=lambda: NOON + timedelta(seconds=next(ticking))
+    )
+    quotes = [event for event in await heard(feed) if isinstance(event, Quote)]
+    assert len({quote.received_at for quote in quotes}) == 7
+    assert all(quote.changed_at == quote.received_at for quote in quotes)
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,8 @@ class BarTape:
         self.intervals: Mapping[str, int] = _intervals(rows)
         self._rows = sorted(((row.start_at + self._length(row), row) for row in rows), key=lambda pair: pair[0])
         self.symbols = frozenset(self.intervals)
+        #: a tape that tells no volume at all says by each bar that somebody traded
+        self._with_volume = frozenset(row.symbol for row in rows if row.volume > ZERO)
 
     def _read(self, path: Path, codec: CsvBars | LeanBars) -> Iterator[BarRow]:
         number = 0
@@ -208,7 +210,8 @@ class BarTape:
         def events(row: BarRow, at: datetime, now: datetime) -> Events:
             if (instrument := instruments.get(row.symbol)) is None:
                 return ()
-            if row.volume > ZERO or row.symbol not in changed or row.bid is not None:
+            is_change = row.volume > ZERO or row.bid is not None or row.symbol not in self._with_volume
+            if is_change or row.symbol not in changed:
                 changed[row.symbol] = now
             # the price first, so that what is decided on the bar is decided on a fresh price
             quote = closing_quote(row, instrument, at, now, changed[row.symbol])
