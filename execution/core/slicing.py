@@ -157,8 +157,11 @@ def follow(turn: Turn) -> None:
 
 def _over(turn: Turn, parent: ParentState) -> str:
     """Why no further slice may go; empty while one may."""
-    if turn.is_closing(parent.proposal.symbol):
+    symbol, side = parent.proposal.symbol, parent.proposal.side
+    if turn.is_closing(symbol):
         return "the position is being closed"
+    if turn.index.open_lots(symbol) * side.sign < 0:
+        return "the position is on the other side"
     bracket, orders = turn.state.brackets.get(parent.bracket_id), turn.state.orders
     legs = [*bracket.stop_ids, *bracket.target_ids] if bracket is not None else []
     if any(key in orders and orders[key].cum_qty for key in legs):

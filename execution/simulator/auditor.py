@@ -30,6 +30,7 @@ from execution.core.messages import (
     SendMassCancel,
     SendNewOrder,
     SendReplace,
+    Woke,
 )
 from execution.simulator import promises as promised
 from execution.simulator.books import DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers
@@ -102,7 +103,10 @@ class Auditor:
         self._began_t: dict[str, float] = {}
         self._effects: Counter[tuple[str, str]] = Counter()
         self._cancels_begun: dict[str, float] = {}
-        self._entries_of: dict[str, str] = {}
+        #: decision → its entries, each with its quantity
+        self._entries_of: dict[str, dict[str, Decimal]] = {}
+        #: decision that goes in slices → all of it
+        self._whole: dict[str, Decimal] = {}
         self._approved: set[str] = set()
         self._quotes: dict[str, Quote] = {}
         self._rows: dict[str, tuple[Halt, float]] = {}
@@ -243,15 +247,22 @@ class Auditor:
                 is_silent, promised.DENIED, f"{row.decision_id}, {row.reason}, left with {len(commit.effects) - 1} other effects"
             )
         else:
-            self.holds(row.decision_id not in self._approved, promised.ONCE, f"{row.decision_id} was approved twice")
+            is_news = row.decision_id not in self._approved
+            self.holds(is_news or row.decision_id in self._whole, promised.ONCE, f"{row.decision_id} was approved twice")
+            if is_news and row.order_qty is not None and commit.twap is not None:
+                self._whole[row.decision_id] = row.order_qty
             self._approved.add(row.decision_id)
             if row.stop_loss is not None and row.cl_ord_id:
                 self._stops[row.symbol].append(row.stop_loss)
 
     def _one_order_a_decision(self, row: OrderRow) -> None:
+        """A decision becomes one entry, or slices that come to no more than what it was approved for."""
         if row.decision_id and row.order_class == "ENTRY":
-            first = self._entries_of.setdefault(row.decision_id, row.cl_ord_id)
-            self.holds(first == row.cl_ord_id, promised.ONCE, f"{row.decision_id} became {first} and {row.cl_ord_id}")
+            entries = self._entries_of.setdefault(row.decision_id, {})
+            entries[row.cl_ord_id] = row.order_qty
+            whole = self._whole.get(row.decision_id, ZERO)
+            is_one = len(entries) == 1 or sum(entries.values()) <= whole
+            self.holds(is_one, promised.ONCE, f"{row.decision_id} became {' and '.join(entries)}, of {whole} in slices")
 
     # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -310,7 +321,7 @@ class Auditor:
         base, limits = profile.base, settings.limits
         value = self.desk.value(asked.symbol)
         event = commit.event
-        told = event.quote if isinstance(event, Decided | Commanded) else None
+        told = event.quote if isinstance(event, Decided | Commanded | Woke) else None
         quote = told if told is not None else self._quotes[asked.symbol]
         price = asked.price or asked.stop_px or quote.reference(asked.side)
         self._most("order_qty_max", asked.order_qty, base.order_qty_max)
@@ -348,7 +359,7 @@ class Auditor:
 
     def _priced(self, asked: Approved, commit: Committed) -> None:
         event = commit.event
-        quote = event.quote if isinstance(event, Decided | Commanded) else None
+        quote = event.quote if isinstance(event, Decided | Commanded | Woke) else None
         if event is None or quote is None:
             self.holds(False, promised.FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
             return

@@ -183,6 +183,7 @@ class SignalRow(msgspec.Struct):
     checks: list[Any]
     stop_loss: Decimal | None = None
     cl_ord_id: str = ""
+    order_qty: Decimal | None = None
 
 
 def _decoder(row: Any) -> msgspec.msgpack.Decoder[Any]:

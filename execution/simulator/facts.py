@@ -9,7 +9,18 @@ from decimal import Decimal
 
 import msgspec
 
-from execution.core.messages import CommandSpec, DeskSettings, Effect, Event, SendCancel, SendMassCancel, SendReplace
+from execution.core.messages import (
+    Commanded,
+    CommandSpec,
+    Decided,
+    DeskSettings,
+    Effect,
+    Event,
+    SendCancel,
+    SendMassCancel,
+    SendReplace,
+    Twap,
+)
 from risk.core.book import Halt
 from risk.core.units import OrdType, Quote, Side
 from risk.core.verdict import Approved
@@ -120,6 +131,13 @@ class Committed(_Fact, frozen=True):
     seq: int
     event: Event | None
     effects: tuple[Effect, ...]
+
+    @property
+    def twap(self) -> Twap | None:
+        """How the entry that the event decided on is spread over time; None for every other event."""
+        command = self.event.command if isinstance(self.event, Commanded) else None
+        decision = self.event.decision if isinstance(self.event, Decided) else command.decision if command is not None else None
+        return decision.twap if decision is not None else None
 
 
 class Asked(_Fact, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from execution.core.messages import Decision, ExecType, SignalKind, View
+from execution.core.messages import Decision, ExecType, SignalKind, Twap, View
 from execution.simulator import people
 from execution.simulator.scene import WARM_S, Scene
 from execution.simulator.wire import FATES, Fate, What
@@ -136,7 +136,16 @@ def _do_decision(world: World, *, symbol: str, **what: Any) -> None:
 
 
 def _mind(
-    world: World, symbol: str, *, signal: str, ord_type: str, lots: int, stop_bps: int, target_bps: int, away_bps: int = 0
+    world: World,
+    symbol: str,
+    *,
+    signal: str,
+    ord_type: str,
+    lots: int,
+    stop_bps: int,
+    target_bps: int,
+    away_bps: int = 0,
+    twap: Twap | None = None,
 ) -> Callable[[Quote, View], Decision]:
     """The decision, made when the price is there. `away_bps`: how far a limit lies behind the market, or a stop before it."""
     spec = world.scene.settings.instruments[symbol]
@@ -158,6 +167,7 @@ def _mind(
             hint=SizeHint(HintKind.QUANTITY, spec.lot_size * lots),
             stop_loss=spec.stop_price(entry * (1 - side.sign * Decimal(stop_bps) / 10_000), exit_side),
             take_profit=spec.limit_price(entry * (1 + side.sign * Decimal(target_bps) / 10_000), exit_side) if target_bps else None,
+            twap=twap,
         )
 
     return think
@@ -169,6 +179,28 @@ def _say_decision(*, symbol: str, signal: str, ord_type: str, lots: int, stop_bp
     how = ord_type.lower() if ord_type == "MARKET" else f"{ord_type.lower()} {away_bps} bps away"
     target = f", target {target_bps} bps away" if target_bps else ""
     return f"the brain decides to {signal.lower()} {lots} lots of {symbol}, {how}, stop {stop_bps} bps away{target}"
+
+
+def _draw_twap(chance: Random, drawing: Drawing) -> Args:
+    return {
+        "symbol": _symbol(chance, drawing),
+        "signal": chance.choice(("BUY", "SELL")),
+        "lots": chance.choice((3, 10, 50, 100)),
+        "stop_bps": chance.choice((20, 100, 300)),
+        "target_bps": chance.choice((0, 30, 200, 600)),
+        "slices": chance.choice((2, 3, 5, 8)),
+        "interval_s": chance.choice(("0.2", "1", "1.5", "4")),
+    }
+
+
+def _do_twap(world: World, *, symbol: str, slices: int, interval_s: str, **what: Any) -> None:
+    twap = Twap(slices * Decimal(interval_s), Decimal(interval_s))
+    world.strings[symbol].append(_mind(world, symbol, ord_type="MARKET", twap=twap, **what))
+    world.repeat(symbol)
+
+
+def _say_twap(*, slices: int, interval_s: str, **what: Any) -> str:
+    return f"{_say_decision(ord_type='MARKET', away_bps=0, **what)}, in {slices} slices every {interval_s} s"
 
 
 # --- the venue and the wires ---------------------------------------------------------------------------------------------
@@ -306,6 +338,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "price": Kind(40, _draw_price, _do_price, lambda symbol, bid, ask: f"{symbol} is at {bid}/{ask}"),
     "odd price": Kind(2, _draw_odd_price, _do_odd_price, lambda symbol, odd: f"a decision on a price of {symbol} that is {odd}"),
     "decision": Kind(25, _draw_decision, _do_decision, _say_decision),
+    "twap": Kind(3, _draw_twap, _do_twap, _say_twap),
     "command": Kind(5, _with_scene(people.draw_command), people.do_command, people.say_command, "people"),
     "edit": Kind(2, _with_scene(people.draw_edit), people.do_edit, people.say_edit, "people"),
     "fate": Kind(14, _draw_fate, _do_fate, _say_fate, "venue"),

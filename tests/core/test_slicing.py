@@ -364,6 +364,16 @@ def test_it_ends_when_its_stop_fills() -> None:
     assert told(bench) == "TWAP: 1 of 6 slices sent, 0.1 of 0.6 filled. Over: its stop or target filled."
 
 
+def test_it_ends_where_another_entry_opened_the_other_side() -> None:
+    bench = Bench()
+    ask(bench)
+    other = bench.sell("1")
+    bench.ack(other)
+    bench.fill(other)
+    assert the_parent(bench).ended == "the position is on the other side"
+    assert entries(bench)[0].pending is OrdStatus.PENDING_CANCEL
+
+
 def test_a_slice_that_still_works_goes_with_what_closes_the_position() -> None:
     bench = slicing()
     until(bench, 1)
