@@ -122,7 +122,7 @@ def _enter(turn: Turn, event: Decided) -> Denied | None:
         decision_id=event.decision_id,
     )
     waits = not_ready(turn, bot=event.bot, symbol=event.symbol)
-    book = book_of(turn, bot=event.bot, symbol=event.symbol, not_ready=waits, portfolio=portfolio_of(turn))
+    book = book_of(turn, bot=event.bot, symbol=event.symbol, not_ready=waits, portfolio=portfolio_of(turn), side=proposal.side)
     planned = slicing.plan(turn, proposal, book, decision.twap) if decision.twap is not None else None
     if isinstance(planned, Denied):
         return planned

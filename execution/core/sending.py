@@ -23,7 +23,7 @@ from risk.core.circuit_breaker import CircuitBreaker
 from risk.core.gates import judge
 from risk.core.session_pnl import SessionPnl
 from risk.core.settings import AccountLimits
-from risk.core.units import ZERO, Scope
+from risk.core.units import ZERO, Scope, Side
 from risk.core.verdict import Approved, Capability, Check, Denied, OrderClass, Proposal
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -78,11 +78,12 @@ def book_of(
     not_ready: tuple[NotReady, ...],
     superseded: Collection[OrderState] = (),
     portfolio: AccountBook | None = None,
+    side: Side | None = None,
     part_of: str = "",
 ) -> Book:
     """What the gates may look at. `superseded` are the exits that the proposal takes the place of; only an entry needs a portfolio.
 
-    `part_of` is the decision whose slice the proposal is.
+    `side` is that of a whole entry, `part_of` the decision whose slice the proposal is.
     """
     state, index, settings = turn.state, turn.index, turn.state.settings
     held, position = state.symbols.get(symbol), state.positions.get(symbol)
@@ -104,6 +105,7 @@ def book_of(
         position_qty=qty,
         entries_in_flight=entries_in_flight(turn, bot, symbol, part_of=part_of) if portfolio is not None else 0,
         adds=max(position.entries - 1, 0) if position is not None and qty else 0,
+        entries_coming=entries_coming(turn, bot, symbol, side) if side is not None else 0,
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
         throttles=state.throttles,
@@ -122,6 +124,18 @@ def entries_in_flight(turn: Turn, bot: str, symbol: str, *, part_of: str = "") -
         return len(entries)
     whole = sum(key != part_of and (p.proposal.bot, p.proposal.symbol) == (bot, symbol) for key, p in parents.items())
     return whole + sum(order.decision_id == part_of or order.decision_id not in parents for order in entries)
+
+
+def entries_coming(turn: Turn, bot: str, symbol: str, side: Side) -> int:
+    """The entries in flight on a side of which nothing has filled yet. One that goes in slices is one."""
+    orders, parents = turn.state.orders, turn.state.parents
+    single = [
+        order
+        for order in turn.index.orders_of(symbol)
+        if order.purpose is Purpose.ENTRY and (order.bot, order.side) == (bot, side) and order.decision_id not in parents
+    ]
+    whole = [p for p in parents.values() if (p.proposal.bot, p.proposal.symbol, p.proposal.side) == (bot, symbol, side)]
+    return sum(not order.cum_qty for order in single) + sum(not any(orders[key].cum_qty for key in p.orders) for p in whole)
 
 
 def portfolio_of(turn: Turn) -> AccountBook:

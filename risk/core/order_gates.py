@@ -134,12 +134,14 @@ def _stop_distance_sentence(trial: Trial, distance: Decimal, limit: Decimal) -> 
 
 
 def in_flight(trial: Trial) -> Check | None:
-    """Gate 8. No entry while enough are unanswered, no more adds to a position than allowed."""
+    """Gate 8. No entry while enough are unanswered, no more adds than allowed to the position as it will be when they have filled."""
     book = trial.book
     denial = trial.at_most(_IN_FLIGHT, Decimal(book.entries_in_flight + 1))
-    if denial is not None or trial.proposal.is_slice or not book.position_qty or (book.position_qty > 0) is not trial.is_buy:
+    if denial is not None or trial.proposal.is_slice:
         return denial
-    return trial.at_most(_ADDS, Decimal(book.adds + 1))
+    is_open = bool(book.position_qty) and (book.position_qty > 0) is trial.is_buy
+    add = book.adds + is_open + book.entries_coming
+    return trial.at_most(_ADDS, Decimal(add)) if add else None
 
 
 def _busy_sentence(trial: Trial, entry: Decimal, limit: Decimal) -> str:
@@ -147,9 +149,7 @@ def _busy_sentence(trial: Trial, entry: Decimal, limit: Decimal) -> str:
 
 
 def _adds_sentence(trial: Trial, add: Decimal, limit: Decimal) -> str:
-    return (
-        f"This would be add number {number(add)} to the open position; the limit is {number(limit)}. Entries pass when it is flat."
-    )
+    return f"This would be add number {number(add)} to what is open or on its way; the limit is {number(limit)}. Entries pass when nothing is."
 
 
 def size(trial: Trial) -> Check | None:

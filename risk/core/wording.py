@@ -53,7 +53,7 @@ WORDS: Final[dict[str, Words]] = {
     "Least stop distance": Words("The stop is {observed} from the entry; at least {limit} is asked.", " %"),
     "Stop distance": Words("The stop is {observed} from the entry; {bound}.", " %"),
     "Entries in flight": Words("This would be entry {observed} in flight; {bound}."),
-    "Adds": Words("This would be add number {observed} to the open position; {bound}."),
+    "Adds": Words("This would be add number {observed} to what is open or on its way; {bound}."),
     "Size": Words("Sized to {observed}; {bound}.", is_exact=True),
     "Minimum notional": Words("The order is worth {observed}; the instrument's minimum is {limit}."),
     "Venue's size": Words("The order is for {observed}; the venue takes it.", is_exact=True),

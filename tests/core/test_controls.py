@@ -472,6 +472,7 @@ def test_it_kills_a_thousand_orders_and_verifies() -> None:
     bench = Bench(
         config(
             entries_in_flight_max=2000,
+            adds_max=2000,
             limits={"gross_exposure_pct": D(10000), "net_exposure_pct": D(10000), "leverage_max": D(1000)},
         )
     )

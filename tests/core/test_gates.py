@@ -99,6 +99,8 @@ ROWS = [
     Row("stop_distance_pct_max", "2", "1.999", Reason.INVALID_DECISION, buy()),
     Row("entries_in_flight_max", 2, 1, Reason.ENTRY_IN_FLIGHT, buy(), lambda: book(entries_in_flight=1)),
     Row("adds_max", 1, 0, Reason.PYRAMIDING, buy(), lambda: book(position_qty=D(5))),
+    Row("adds_max", 1, 0, Reason.PYRAMIDING, sell(), lambda: book(entries_coming=1)),
+    Row("adds_max", 4, 3, Reason.PYRAMIDING, buy(), lambda: book(position_qty=D(5), adds=1, entries_coming=2)),
     Row(
         "qty_max",
         "0.001",

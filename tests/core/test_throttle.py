@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.core.messages import CommandKind, SettingsChanged, SignalKind
+from execution.core.messages import CommandKind, ExecType, SettingsChanged, SignalKind
 from execution.core.state import DeskState
 from execution.core.turn import ENCODER
 from risk.core.throttle import KEPT, Approval, Throttle, forget, in_hour, in_second, record
@@ -125,7 +125,7 @@ def test_it_halts_a_bot_that_used_its_entries_up_and_leaves_the_last() -> None:
 
 
 def test_it_lets_a_person_count_anew() -> None:
-    b = bench(duplicate_window_s=D(0), order_rate_max=D(100), entries_in_flight_max=10)
+    b = bench(duplicate_window_s=D(0), order_rate_max=D(100), entries_in_flight_max=10, adds_max=10)
     for _ in range(4):
         b.buy("1")
     (halt,) = b.desk.state.halts.values()
@@ -154,3 +154,37 @@ def test_it_counts_on_after_a_restart() -> None:
     restored = msgspec.msgpack.decode(ENCODER.encode(b.desk.state), type=DeskState)
     assert restored.throttles == b.desk.state.throttles
     assert restored.throttles[BOT].recent == [Approval(NOON, BTC, Side.BUY, Decimal(10), None, None)]
+
+
+# --- adds ------------------------------------------------------------------------------------------------------------------
+
+
+def test_it_adds_no_more_than_allowed_however_many_are_on_their_way() -> None:
+    b = Bench(settings(adds_max=1))
+    first, second = b.buy("1"), b.buy("2")
+    another = decision(SignalKind.BUY, "3", stop_loss=D(98))
+    assert b.decide(another).reason is Reason.PYRAMIDING
+    for order in (first, second):
+        b.ack(order)
+    b.fill(first, "0.5")
+    assert b.decide(another).reason is Reason.PYRAMIDING
+    b.fill(first)
+    b.fill(second)
+    denied = b.decide(another)
+    assert (denied.reason, "add number 2" in denied.text) == (Reason.PYRAMIDING, True)
+
+
+def test_it_counts_as_adds_only_what_would_lie_on_the_same_side() -> None:
+    b = Bench(settings(adds_max=0))
+    above = b.buy("1", ord_type=OrdType.STOP, stop_px=D(103), take_profit=D(110))
+    b.ack(above)
+    b.sell("1")
+
+
+def test_it_counts_an_entry_no_more_once_it_ended_unfilled() -> None:
+    b = Bench(settings(adds_max=0))
+    first = b.buy("1", ord_type=OrdType.LIMIT, price=D(99))
+    b.ack(first)
+    assert b.decide(decision(SignalKind.BUY, "2", stop_loss=D(98))).reason is Reason.PYRAMIDING
+    b.report(first, ExecType.CANCELED)
+    b.buy("2")
