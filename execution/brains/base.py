@@ -12,16 +12,18 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
-from execution.core.messages import HOLD, Bar, Decision, SignalKind, View
+from execution.core.messages import HOLD, Bar, Decision, SignalKind, Twap, View
 from risk.core.units import Instrument, Quote, Side
 
 __all__ = ["EXTRAS", "HOLD", "Bar", "Brain", "Decision", "Quote", "SignalKind", "View", "by_range", "close", "entry", "plain"]
 
-#: what `by_range()` can do beside a stop and a target, for a brain's PARAMS; zero is without
+#: what `by_range()` can do beside a stop and a target, for a brain's PARAMS; zero is without, and one slice is all at once
 EXTRAS: Mapping[str, tuple[str, str, str]] = {
     "trail_atr": ("0.0", "0", "50"),
     "stop_limit_atr": ("0.0", "0", "50"),
     "time_limit_bars": ("0", "0", "100000"),
+    "twap_slices": ("1", "1", "500"),
+    "twap_interval_s": ("60", "1", "3600"),
 }
 
 
@@ -89,7 +91,8 @@ def by_range(instrument: Instrument, side: Side, bar: Bar, params: Mapping[str, 
     """Enter at market at the close of `bar`, protected by multiples of the average true range.
 
     `params` are a stop's and a target's (`stop_atr`, `target_atr`; a target of zero is none) and those of EXTRAS: how far the stop
-    trails behind the best price, how far behind its trigger the limit of a stop-limit lies, after how many bars the position is closed.
+    trails behind the best price, how far behind its trigger the limit of a stop-limit lies, after how many bars the position is closed,
+    in how many slices it is entered and how far apart they are.
     """
 
     def away(name: str) -> float | None:
@@ -106,7 +109,13 @@ def by_range(instrument: Instrument, side: Side, bar: Bar, params: Mapping[str, 
         trail_offset=offset("trail_atr"),
         stop_limit_offset=offset("stop_limit_atr"),
         time_limit_s=bars * bar.interval_s if bars else None,
+        twap=_twap(params["twap_slices"], params["twap_interval_s"]),
     )
+
+
+def _twap(slices: Decimal, interval_s: Decimal) -> Twap | None:
+    """So many slices so far apart; None where the whole goes at once."""
+    return Twap(slices * interval_s, interval_s) if slices > 1 else None
 
 
 def close(note: str) -> Decision:

@@ -288,7 +288,9 @@ def _submit(turn: Turn, event: Commanded) -> str:
     record = turn.changed["signal", made.decision_id]
     price = "at market" if decision.price is None else f"at {exact(decision.price)}"
     wait = "" if record.cl_ord_id else " as soon as the venue has taken its stop away"
-    return f"{'Buying' if record.side is Side.BUY else 'Selling'} {exact(record.order_qty)} {symbol} {price}{wait}, for {made.bot}."
+    parent = turn.state.parents.get(made.decision_id)
+    spread = f" in {len(parent.slices)} slices" if parent is not None else ""
+    return f"{'Buying' if record.side is Side.BUY else 'Selling'} {exact(record.order_qty)} {symbol} {price}{spread}{wait}, for {made.bot}."
 
 
 def _reset_breaker(turn: Turn, spec: CommandSpec) -> str:

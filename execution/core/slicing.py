@@ -12,6 +12,8 @@ Rules of this file.
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -29,7 +31,7 @@ from risk.core.units import OrdType, Quote
 from risk.core.verdict import Approved, Check, Denied, HintKind, Proposal, Reason, SizeHint
 
 #: a slice that may not go now is tried again this often, while its time lasts
-_RETRY_MS: Final = 1000
+_RETRY: Final = timedelta(seconds=1)
 #: letters that a Signal's row keeps of a text
 _TEXT_MAX: Final = 500
 _OVER: Final = "its time is over"
@@ -41,7 +43,7 @@ class Planned(NamedTuple):
 
     whole: Approved
     twap: Twap
-    slices: tuple[Any, ...]
+    slices: tuple[Decimal, ...]
 
     def first(self, proposal: Proposal) -> Proposal:
         return _slice_of(proposal, self.slices[0])
@@ -66,7 +68,7 @@ def _refused(whole: Approved, text: str) -> Denied:
     return Denied(reason=Reason.INVALID_DECISION, checks=(*whole.checks, check))
 
 
-def _slice_of(proposal: Proposal, qty: Any) -> Proposal:
+def _slice_of(proposal: Proposal, qty: Decimal) -> Proposal:
     return msgspec.structs.replace(proposal, hint=SizeHint(HintKind.QUANTITY, qty))
 
 
@@ -127,7 +129,7 @@ def _send(turn: Turn, parent: ParentState, quote: Quote | None) -> None:
     if isinstance(sent, Denied):
         _move_on(turn, parent, slot)
         parent.held = sent.text
-        turn.wake(slice_timer(parent), ms=_RETRY_MS)
+        turn.wake_at(slice_timer(parent), min(turn.at + _RETRY, parent.time_of(slot + 1)))
         return
     parent.held = ""
     parent.orders.append(sent.order.cl_ord_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from execution.core.messages import Decision
+from execution.core.messages import Decision, Twap
 from tests.brains.builders import D, bars, brain, decisions, spoken, view
 
 FALLS_THEN_JUMPS = [110, 109, 108, 107, 106, 105, 120]
@@ -41,9 +41,15 @@ def test_it_trails_limits_and_times_its_stop_where_that_is_wanted(name: str) -> 
     assert (said.stop_loss, said.take_profit) == (D(102), None)
 
 
+@pytest.mark.parametrize("name", JUMPS)
+def test_it_enters_in_slices_where_that_is_wanted(name: str) -> None:
+    wants = {"twap_slices": 6, "twap_interval_s": 10}
+    assert last(decisions(brain(name, atr=2, **JUMPS[name], **wants), bars(FALLS_THEN_JUMPS))).twap == Twap(D(60), D(10))
+
+
 def test_it_wants_none_of_that_unasked() -> None:
     said = last(decisions(brain("mean_reversion", rsi=3, atr=2), bars(SINKS)))
-    assert (said.trail_offset, said.stop_limit_offset, said.time_limit_s) == (None, None, None)
+    assert (said.trail_offset, said.stop_limit_offset, said.time_limit_s, said.twap) == (None, None, None, None)
 
 
 def test_it_is_a_tick_away_at_the_least() -> None:

@@ -27,6 +27,7 @@ from execution.core.twap import ParentState
 from risk.core.units import NO_LIMIT, Scope, ScopeKind, Side
 from risk.core.verdict import HaltMode, Reason
 from tests.core.builders import BOT, BTC, ETH, NOON, OTHER, Bench, D, OrdType, decision, quote, settings
+from tests.core.test_by_hand import submit
 from tests.core.test_recovery import restart
 
 #: six slices of 0.1, ten seconds apart
@@ -265,6 +266,17 @@ def test_a_refused_slice_is_not_sent_again() -> None:
     assert sum(o.leaves_qty for o in stops) == D("0.5")
 
 
+def test_a_slice_that_waits_leaves_the_next_ones_time_alone() -> None:
+    """The third one within a second is one too many: it waits until the fourth is due, at its own time."""
+    bench = Bench(settings(order_rate_max=D(2), is_stop_required=False))
+    ask(bench, "0.4", Twap(D("1.6"), D("0.4")), stop_loss=None, take_profit=None)
+    for _ in range(4):
+        fill_all(bench)
+    bench.wait(2)
+    sent = [(order.created_at - NOON).total_seconds() for order in entries(bench)]
+    assert sent == [0, 0.4, 1.2]
+
+
 # --- restarts --------------------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +296,11 @@ def test_a_restart_goes_on_and_sends_nothing_twice_nor_doubled_up() -> None:
     fill_all(bench)
     assert "4 of 6 slices sent" in told(bench) or "5 of 6 slices sent" in told(bench)
     assert bench.desk.state.parents == {}
+
+
+def test_a_person_hears_how_many_slices_it_goes_in() -> None:
+    answer = submit(Bench(), decision(SignalKind.BUY, "0.6", stop_loss=D(98), twap=MINUTE))
+    assert answer.text == "Buying 0.6 BTCUSDT at market in 6 slices, for alpha."
 
 
 def test_a_restart_after_its_time_sends_nothing_more() -> None:
