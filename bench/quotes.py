@@ -26,9 +26,11 @@ class Loaded:
     label = "BENCH"
     is_synthetic = True
     is_recorded = False
+    is_in_step = False
     has_synchronised_clock = True
     offset = 0
     broken_lines = 0
+    gap_ms = 0
 
     def __init__(self, quotes: Sequence[Any]) -> None:
         self._quotes = quotes

@@ -480,6 +480,8 @@ class AccountState(models.Model):
     orders_proof_at = models.DateTimeField(null=True)
     feed_label = models.CharField(max_length=120, blank=True, default="")
     feed_is_synthetic = models.BooleanField(default=False)
+    #: how far apart its prices are by nature; see core.ports.Feed
+    feed_gap_ms = models.PositiveIntegerField(default=0)
     settings_digest = models.CharField(max_length=64, blank=True, default="")
     settings_version = models.PositiveIntegerField(default=0)
     settings_applied_at = models.DateTimeField(null=True)

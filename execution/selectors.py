@@ -13,9 +13,10 @@ from typing import Any
 from django.db.models import Q, QuerySet, Sum
 
 from execution.core import pnl
+from execution.core.conditions import TAPE_OVER
 from execution.core.controls import BotStatus
 from execution.core.lots import ClosedTrade, Grouping, LotFill, Lots, Matching
-from execution.core.messages import AdjustmentKind, CommandKind, CommandStatus
+from execution.core.messages import AdjustmentKind, CommandKind, CommandStatus, LinkKind
 from execution.core.orders import OrdStatus, Purpose
 from execution.models import (
     Account,
@@ -287,6 +288,8 @@ class Overview:
             return Effective("REDUCE_ONLY", "account not ready", None, "no engine runs this account yet")
         if state.phase == "GUARD":
             return Effective("REDUCE_ONLY", "guard", None, "the watchdog holds this account")
+        if tape_is_over(state):
+            return Effective("REDUCE_ONLY", "the end of the tape", None, "no price comes any more")
         for link, cause in state.links_down.items():
             return Effective("REDUCE_ONLY", f"{link.lower()} link down", None, str(cause))
         for name in state.conditions:
@@ -332,6 +335,11 @@ class Overview:
             alarms=[a for a in self.alarms if a.account_id in account_ids],
             commands=[c for c in self.commands if c.account_id in account_ids],
         )
+
+
+def tape_is_over(state: AccountState | None) -> bool:
+    """Whether the account's prices were a tape and all of it was played."""
+    return state is not None and state.links_down.get(LinkKind.PRICES) == TAPE_OVER
 
 
 def _losses(state: SymbolState) -> str:

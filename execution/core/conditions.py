@@ -20,6 +20,8 @@ from risk.core.book import NotReady, NotReadyCause
 
 #: the cause of a link nobody has spoken of since the start
 STARTING: Final = "starting"
+#: why the prices of a recorded market stop: that is no fault, and nobody is called
+TAPE_OVER: Final = "the tape is over"
 
 _CAUSES: Final = {
     LinkKind.LEASE.value: NotReadyCause.LEASE,
@@ -127,6 +129,8 @@ def _link_down(turn: Turn, event: LinkChanged) -> None:
         reconciling(turn)
     turn.sleep(f"health:{kind}")
     turn.touch_account()
+    if event.cause == TAPE_OVER:
+        return
     turn.alarm(
         f"link:{kind}",
         priority=2,

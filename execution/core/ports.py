@@ -95,6 +95,10 @@ class TakesMarket(Protocol):
 
     def on_market(self, event: Quote | Trade | Bar) -> None: ...
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that happened here was kept, told and taken."""
+
 
 class Feed(Protocol):
     """Market data for a set of symbols: an endless (live) or finite (tape) stream."""
@@ -104,12 +108,16 @@ class Feed(Protocol):
     is_synthetic: bool
     #: True for a tape: it can wait for the desk, and has an end
     is_recorded: bool
+    #: True for a tape played as fast as possible: it waits for what each price sets off, and `received_at` is its own time moved to ours
+    is_in_step: bool
     #: True when the source's clock is synchronised with ours, so that its lag is a bound
     has_synchronised_clock: bool
     #: where the stream stands, to be persisted and given back when the feed is opened again
     offset: int
     #: lines of a tape that could not be read
     broken_lines: int
+    #: how far apart its prices are by nature: the time between two bars of a tape at its pace; 0 where they come as they happen
+    gap_ms: int
 
     def events(self) -> AsyncIterator[Quote | Trade | Bar]: ...
 

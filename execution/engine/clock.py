@@ -27,15 +27,29 @@ class Clock:
 
 
 class AccountClock:
-    """The clock of one account: never below the last time its journal knows."""
+    """The clock of one account. It goes on from the last time its journal knows, and stands still where a tape holds it."""
 
     def __init__(self, clock: Clock, floor: datetime | None = None) -> None:
         self._clock = clock
-        self._last = floor
+        self._ahead = max(floor - clock.now(), timedelta(0)) if floor is not None else timedelta(0)
+        self._held: datetime | None = None
 
     def now(self) -> datetime:
-        now = self._clock.now()
-        if self._last is not None and now < self._last:
-            return self._last
-        self._last = now
-        return now
+        return self._clock.now() + self._ahead if self._held is None else self._held
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far it is before everybody else's clock; below zero where it is behind."""
+        return self._ahead if self._held is None else self._held - self._clock.now()
+
+    @property
+    def is_held(self) -> bool:
+        return self._held is not None
+
+    def hold(self, at: datetime) -> None:
+        """Stand still at `at`, which moves nothing back."""
+        self._held = max(at, self.now())
+
+    def let_go(self) -> None:
+        """Go on from where it stands, or from now where that is later."""
+        self._ahead, self._held = max(self.ahead, timedelta(0)), None

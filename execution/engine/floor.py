@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 import structlog
 
 from execution.brains.base import View
+from execution.core.conditions import TAPE_OVER
 from execution.core.controls import BotStatus
 from execution.core.messages import (
     Bar,
@@ -29,6 +30,7 @@ from execution.engine.lag import Lag
 from execution.engine.loop import DeskLoop
 from execution.engine.marks import Marks
 from execution.engine.publisher import Stream
+from execution.engine.steps import Steps
 from execution.engine.watches import Watches
 from execution.store.market import Glance
 from risk.core.units import Quote
@@ -41,6 +43,7 @@ _BURST: Final = 128
 #: how long a tape waits for a desk that cannot trade: long enough for a link that was lost to count as healthy
 _READY_LOOKS: Final = 400
 _READY_LOOK_S: Final = 0.05
+_MARKS_EVERY: Final = timedelta(seconds=1)
 
 Shown = Callable[[Quote | Trade | Bar], None]
 
@@ -57,14 +60,18 @@ class Floor:
         shown: Shown | None,
         stream: Stream,
         note: Callable[[str, str, str], None],
+        steps: Steps | None = None,
     ) -> None:
         self._loop = loop
         self._feed = feed
+        self._steps = steps if feed.is_in_step else None
+        #: when the marks are told next, where that goes by the prices' own time
+        self._marks_at: datetime | None = None
         self._feed_spec = feed_spec
         self._shown = shown
         self._stream = stream
         self._note = note
-        self.watches = Watches()
+        self.watches = Watches(gap_ms=feed.gap_ms)
         self.brains = Brains(self)
         self._marks = Marks()
         self._lag = Lag(feed)
@@ -81,8 +88,14 @@ class Floor:
 
     async def run(self) -> None:
         """Carry the feed to its end. Yields often, and waits for the journal: a tape at full speed must not outrun the disk."""
-        shown, count = self._shown, 0
+        shown, steps, count = self._shown, self._steps, 0
         async for event in self._feed.events():
+            if not count:
+                self._prices_are_up()
+                if self._feed.is_recorded:
+                    await self._ready()
+            if steps is not None and not isinstance(event, Bar):
+                await steps.to(event.received_at)
             if shown is not None:
                 shown(event)
             if isinstance(event, Quote):
@@ -90,17 +103,17 @@ class Floor:
             else:
                 self.brains.on_other(event)
             count += 1
+            if steps is not None:
+                await steps.settled()
             if not count % _BURST:
                 await self._breathe()
-            elif count == 1:
-                self._prices_are_up()
-                if self._feed.is_recorded:
-                    await self._ready()
+        if steps is not None:
+            steps.end()
         self.has_ended = True
-        self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=False, cause="tape ended"))
+        self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=False, cause=TAPE_OVER))
 
     async def _ready(self) -> None:
-        """Hold a tape after its first price until the desk may trade: the part that ran meanwhile would be lost to it."""
+        """Hold a tape at its first price until the desk may trade: the part that ran meanwhile would be lost to it."""
         for _ in range(_READY_LOOKS):
             if self._may_trade():
                 return
@@ -117,10 +130,27 @@ class Floor:
 
     def on_quote(self, quote: Quote) -> None:
         self._quotes[quote.symbol] = self._moved[quote.symbol] = quote
+        if self._tells_marks_itself:
+            self._marks_tell_by(quote.received_at)
         if quote.symbol in self.watches:
             for told in self.watches.on_quote(quote, self._loop.clock.now()):
                 self._loop.take(told)
         self.brains.on_quote(quote)
+
+    @property
+    def _tells_marks_itself(self) -> bool:
+        """Whether a mark must not wait for the second to be over: the next price, and what is decided on it, may be a minute later."""
+        return self._steps is not None or self._feed.gap_ms > 0
+
+    def _marks_tell_by(self, at: datetime) -> None:
+        if self._marks_at is None or at >= self._marks_at:
+            self._marks_at = at + _MARKS_EVERY
+            self.marks_tell()
+
+    def seconds_passed(self) -> None:
+        """What is done once a second. A tape in step does it by its own seconds."""
+        if self._steps is None or self.has_ended:
+            self.marks_tell()
 
     def quote(self, symbol: str) -> Quote | None:
         """The newest quote of a symbol."""
@@ -131,7 +161,7 @@ class Floor:
         self._loop.take(LinkChanged(at=self._loop.clock.now(), link=LinkKind.PRICES, is_up=True))
 
     def marks_tell(self) -> None:
-        """Tell the Desk what moved, and what comes late or not at all; called once a second. Also closes the bars of quiet markets."""
+        """Tell the Desk what moved, and what comes late or not at all. Also closes the bars of quiet markets."""
         self.brains.close_due()
         self._lag_tell()
         at = self._loop.clock.now()
@@ -263,7 +293,7 @@ class Floor:
     @property
     def feed_text(self) -> str:
         if self.has_ended:
-            return f"{self._feed.label}: the tape has ended"
+            return f"{self._feed.label}: {TAPE_OVER}"
         if not self.has_prices:
             return f"{self._feed.label}: no price yet"
         return f"{self._feed.label}: {self._lag.text}" if self.is_late else self._feed.label

@@ -7,15 +7,14 @@ stands, nothing that adds risk leaves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import structlog
 from django.db import Error as AnyDatabaseError
 
-from execution.brokers import open_broker
 from execution.core.controls import BotStatus
 from execution.core.desk import Desk
 from execution.core.messages import (
@@ -37,7 +36,6 @@ from execution.core.messages import (
     SendReplace,
     SettingsChanged,
     Started,
-    Timing,
     Unwatch,
     WakeAt,
     Watch,
@@ -49,20 +47,20 @@ from execution.engine import checklist as lines
 from execution.engine import last_resort
 from execution.engine.brains import Seat
 from execution.engine.checklist import Checklist
-from execution.engine.clock import AccountClock, Clock, monotonic
-from execution.engine.database import DatabaseThread
+from execution.engine.clock import AccountClock, monotonic
 from execution.engine.floor import Floor
 from execution.engine.lanes import Budgets, Lane
 from execution.engine.leases import Held
-from execution.engine.loop import SNAPSHOT_EVERY, DeskLoop
+from execution.engine.loop import DeskLoop
 from execution.engine.outbox import Outbox
-from execution.engine.publisher import Publisher, Stream
+from execution.engine.parts import Parts
+from execution.engine.publisher import Stream
 from execution.engine.reconcile import Reconciler
 from execution.engine.recovery import Recovered, recover
+from execution.engine.steps import Steps, in_time_of
 from execution.engine.timers import Timers
 from execution.engine.vitals import Vitals
-from execution.engine.writer import JournalFailed, JournalWriter, Lost
-from execution.feeds import open_feed
+from execution.engine.writer import JournalFailed, Lost
 from execution.models import Account
 from execution.store import faults, market
 from execution.store.market import Glance
@@ -74,38 +72,6 @@ log = structlog.get_logger(__name__)
 _REOPEN_S: Final = 1.0
 #: of a synthetic feed whose account names none
 _FEED_SEED: Final = 1
-
-
-class Parts(NamedTuple):
-    """What all runners of an engine share."""
-
-    engine: str
-    clock: Clock
-    timing: Timing
-    writer: JournalWriter
-    database: DatabaseThread
-    publisher: Publisher
-    open_broker: Callable[..., Broker] = open_broker
-    open_feed: Callable[..., Feed] = open_feed
-    snapshot_every: int = SNAPSHOT_EVERY
-    #: where journals are replayed, so that no lease waits seconds for its renewal; without it `database` does that too
-    history: DatabaseThread | None = None
-
-    @property
-    def send_timeout_s(self) -> float:
-        return self.timing.send_timeout_ms / 1000
-
-    def broker_of(self, account: Account, instruments: Mapping[str, Instrument]) -> Broker:
-        """The account's venue, not opened yet."""
-        return self.open_broker(
-            account.broker,
-            account=account.code,
-            options=account.broker_options,
-            instruments=instruments,
-            currency=account.currency,
-            starting_cash=account.starting_cash,
-            clock=self.clock.now,
-        )
 
 
 class _Done(Exception):
@@ -142,6 +108,7 @@ class Runner:
         self._opened: tuple[object, ...] = ()
         self._instruments: dict[str, Instrument] = {}
         self._beside: set[asyncio.Task[None]] = set()
+        self._clock: AccountClock
         self._broker: Broker
         self._loop: DeskLoop
         self._floor: Floor
@@ -211,24 +178,26 @@ class Runner:
         log.info("the journal is replayed", account=account.code, seq=recovered.desk.seq, took=replayed)
         await asyncio.sleep(self.lease.quiet_s)
         self._opened = (account.broker, account.broker_options, account.feed, recovered.settings.instruments)
-        self._broker = parts.broker_of(account, recovered.settings.instruments)
+        self._clock = AccountClock(parts.clock, recovered.desk.state.at)
+        self._broker = parts.broker_of(account, recovered.settings.instruments, clock=self._clock.now)
         await self._broker.open()
         self.checklist.note(lines.VENUE, True, account.broker)
         self.checklist.note(lines.CLOCK, True, "the venue runs on this machine's clock")
         offset = await parts.database.run(market.offset_of, self.account_id, account.feed)
         feed = parts.open_feed(
-            account.feed, instruments=recovered.settings.instruments, seed=_FEED_SEED, offset=offset, clock=parts.clock.now
+            account.feed, instruments=recovered.settings.instruments, seed=_FEED_SEED, offset=offset, clock=self._clock.now
         )
         # last, because opening may take its time: a halt that was set meanwhile stands before anything can leave
         news = await parts.database.run(poll, {self.account_id: 0})
         self._build(recovered, feed, account)
-        await self._row_write(feed_label=feed.label, feed_is_synthetic=feed.is_synthetic, engine=parts.engine)
+        await self._row_write(
+            feed_label=feed.label, feed_is_synthetic=feed.is_synthetic, feed_gap_ms=feed.gap_ms, engine=parts.engine
+        )
         parts.publisher.add(self)
         self._begin(recovered, news[self.account_id])
 
     def _build(self, recovered: Recovered, feed: Feed, account: Account) -> None:
-        parts, budgets = self._parts, self._budgets.at(account.broker)
-        clock = AccountClock(parts.clock, recovered.desk.state.at)
+        parts, budgets, clock = self._parts, self._budgets.at(account.broker), self._clock
         self.stream = Stream(account_id=self.account_id, code=recovered.account_code)
         self._loop = DeskLoop(
             recovered.desk,
@@ -244,6 +213,7 @@ class Runner:
             poisoned=self._poisoned,
             snapshot_every=parts.snapshot_every,
         )
+        self._timers = Timers(clock, woke=self._woke)
         recovered.fold.denials = self._vitals.denials
         self._floor = Floor(
             self._loop,
@@ -252,8 +222,8 @@ class Runner:
             shown=self._broker.on_market if isinstance(self._broker, TakesMarket) else None,
             stream=self.stream,
             note=self._log_bot,
+            steps=Steps(clock, self._timers, is_quiet=self._is_quiet, is_over=lambda: self._loop.is_over),
         )
-        self._timers = Timers(clock, woke=self._woke)
         self._outbox = Outbox(
             self._broker,
             lease=self.lease,
@@ -271,8 +241,10 @@ class Runner:
         self.close_entries(self._entries_closed)
 
     def _woke(self, timer: str) -> None:
+        """A timer is due. While entries are closed it brings no price: what would enter waits, instead of coming back unsent."""
         symbol = self._loop.desk.quoted(timer)
-        self.take(Woke(at=self.now(), timer=timer, quote=self._floor.quote(symbol) if symbol else None))
+        is_priced = bool(symbol) and not self._floor.is_closed
+        self.take(Woke(at=self.now(), timer=timer, quote=self._floor.quote(symbol) if is_priced else None))
 
     def _begin(self, recovered: Recovered, news: Poll) -> None:
         """The journaled start: who we are, the settings in force, the halts that stand, the links that are up."""
@@ -377,6 +349,12 @@ class Runner:
         self._floor.orders_proof_at = event.at
         self.take(event)
 
+    def _is_quiet(self) -> bool:
+        """Whether nothing that was decided, written, sent or reported is under way."""
+        if self._loop.unwritten or (isinstance(self._broker, TakesMarket) and not self._broker.is_idle):
+            return False
+        return not any(self._outbox.waiting.values())
+
     @property
     def thinking(self) -> Seat | None:
         return self._floor.brains.thinking
@@ -422,7 +400,7 @@ class Runner:
             if command.command_id not in self._asked:
                 self._vitals.commanded.add((self._parts.clock.now() - command.asked_at).total_seconds())
                 quote = self._floor.quote(command.target) if command.decision is not None else None
-                self.take(Commanded(at=self.now(), command=command, quote=quote))
+                self.take(Commanded(at=self.now(), command=in_time_of(self._clock, command), quote=quote))
         self._asked = {command.command_id for command in news.commands}
 
     @property
@@ -453,7 +431,7 @@ class Runner:
         while True:
             if self.lease.left_s <= 0:
                 self.lost()
-            self._floor.marks_tell()
+            self._floor.seconds_passed()
             await self._floor.seats_warm()
             if self._loop.has_overflowed:
                 self._reconcile_again()
@@ -470,7 +448,7 @@ class Runner:
     def _check(self) -> None:
         state, note = self._loop.desk.state, self.checklist.note
         note(lines.RECONCILED, state.account.is_reconciled, state.account.reconciled_text or "asking the venue")
-        note(lines.FEEDS, self._floor.has_prices and not self._floor.is_late, self._floor.feed_text)
+        note(lines.FEEDS, self._floor.has_ended or (self._floor.has_prices and not self._floor.is_late), self._floor.feed_text)
         note(lines.SETTINGS, state.settings is not None, f"version {state.account.settings_version}")
         missing = [] if state.settings is None else lines.limits_missing(state.settings.limits)
         note(lines.LIMITS, not missing, f"not set: {', '.join(missing)}" if missing else "all set")

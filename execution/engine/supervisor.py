@@ -25,8 +25,9 @@ from execution.engine.clock import monotonic
 from execution.engine.lanes import Budgets
 from execution.engine.leases import Held
 from execution.engine.loop import EventFailed, fingerprint
+from execution.engine.parts import Parts
 from execution.engine.recovery import ReplayDiffers
-from execution.engine.runner import Parts, Runner
+from execution.engine.runner import Runner
 from execution.engine.writer import Lost
 from execution.models import Account
 from execution.store import faults, market

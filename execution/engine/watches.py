@@ -27,9 +27,10 @@ class _Trailing:
 
 
 class Watches:
-    """A watch fires once and is gone until the Desk sets it again."""
+    """A watch fires once and is gone until the Desk sets it again. Prices that are `gap_ms` apart by nature are stale so much later."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, gap_ms: int = 0) -> None:
+        self._gap_ms = gap_ms
         self._by_symbol: dict[str, dict[str, Watch]] = {}
         self._trailing: dict[str, _Trailing] = {}
         #: when each symbol with a watch last had a quote, or was first looked at
@@ -74,7 +75,7 @@ class Watches:
         for symbol, watches in self._by_symbol.items():
             heard = self._heard.setdefault(symbol, at)
             stale_ms = min((watch.stale_ms for watch in watches.values() if watch.stale_ms), default=0)
-            if stale_ms and symbol not in self._stale and at - heard >= timedelta(milliseconds=stale_ms):
+            if stale_ms and symbol not in self._stale and at - heard >= timedelta(milliseconds=stale_ms + self._gap_ms):
                 self._stale.add(symbol)
                 told.append(PriceAged(at=at, symbol=symbol, is_stale=True, last_at=heard))
             told += [better for watch in watches.values() if (better := self._better(watch, at)) is not None]

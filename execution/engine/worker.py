@@ -28,8 +28,8 @@ from execution import brains
 from execution.engine.clock import Clock
 from execution.engine.database import DatabaseThread
 from execution.engine.guard import BrainGuard
+from execution.engine.parts import Parts
 from execution.engine.publisher import Publisher
-from execution.engine.runner import Parts
 from execution.engine.supervisor import Supervisor
 from execution.engine.vitals import fsync_ms
 from execution.engine.writer import JournalWriter

@@ -127,7 +127,7 @@ def _conclude(act: Act, commands: list[Command], say: Callable[[str], Any]) -> N
     if failed:
         told = "; ".join(f"{command.account.code}: {command.text or command.status.lower()}" for command in failed)
         raise CommandError(f"Not done: {told}", returncode=NOT_DONE)
-    took_s = (max((c.answered_at for c in commands if c.answered_at), default=act.at) - act.at).total_seconds()
+    took_s = (timezone.now() - act.at).total_seconds()
     accounts = len({command.account_id for command in commands})
     verb = "Verified" if act.kind in _VERIFIED else "Done"
     say(f"{verb} on {accounts} account{'s' if accounts != 1 else ''} in {took_s:.2f} s." if commands else "No account is in scope.")

@@ -15,6 +15,8 @@ from execution.services.halts import (
     is_latch,
     kill,
     kill_by_file,
+    kill_file_stands,
+    kill_file_told,
     pause,
     resume,
 )
@@ -67,6 +69,8 @@ __all__ = [
     "is_latch",
     "kill",
     "kill_by_file",
+    "kill_file_stands",
+    "kill_file_told",
     "order_cancel",
     "pause",
     "position_close",

@@ -8,6 +8,7 @@ ten seconds changed nothing.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -51,6 +52,17 @@ def kill(*, scope: Scope, choice: KillChoice, **asked: Unpack[Asked]) -> Act:
     """
     ask = Ask(kind=CommandKind.KILL, scope=scope, choice=choice, mode=HaltMode.HALTED, **asked)
     return act_make(ask, lambda act: _restrict(act, ask, HaltCause.KILL))
+
+
+def kill_file_stands() -> bool:
+    """Whether the kill file is there, as far as this process may look."""
+    return os.path.exists(settings.KILL_FILE)
+
+
+def kill_file_told() -> str:
+    """What the kill file does, where it is, and how trading goes on; one text for shell and console."""
+    file = settings.KILL_FILE
+    return f"The file {file} stands: nothing trades. Remove it (rm {file}), then risk clears the kill of the firm."
 
 
 def kill_by_file(made: int) -> Act:
@@ -150,14 +162,15 @@ def clear_hold(halt: Halt) -> timedelta:
 def _latch_may_clear(halt: Halt, *, by: str, reason: str, phrase: str, at: datetime, may_clear_latches: bool) -> None:
     if not may_clear_latches:
         raise ActRefused(f"A {halt_named(halt)} is cleared by risk. Ask someone of the group risk.")
-    if is_firm_kill(halt) and settings.KILL_FILE.exists():
+    if is_firm_kill(halt) and kill_file_stands():
         raise ActRefused(f"The file {settings.KILL_FILE} stands, and while it does nothing trades. Remove it, then clear this.")
     if not reason.strip():
         raise ActRefused("Say why it is safe to clear: the reason goes into the audit.")
     if phrase.strip().lower() != clear_phrase(halt).lower():
         raise ActRefused(f"Type “{clear_phrase(halt)}” to clear this.")
     ready_at = halt.at + clear_hold(halt)
-    if at < ready_at:
+    # the desk of a tape lives on the tape's time, which may be ahead of ours
+    if halt.at <= at < ready_at:
         raise ActRefused(f"It is {_age(at - halt.at)} old and may be cleared in {_age(ready_at - at, up=True)}.")
     _second_person(halt, by=by, at=at)
 

@@ -25,9 +25,11 @@ class Ear:
     label = "SIMULATED"
     is_synthetic = True
     is_recorded = False
+    is_in_step = False
     has_synchronised_clock = True
     offset = 0
     broken_lines = 0
+    gap_ms = 0
 
     def __init__(self, loop: VirtualLoop, now: Callable[[], datetime], prices: Mapping[str, Decimal]) -> None:
         self._loop = loop

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from execution.core.messages import Timing
+from execution.engine.parts import Parts
 from execution.engine.publisher import Publisher
-from execution.engine.runner import Parts
 from execution.engine.supervisor import Supervisor
 from execution.engine.vitals import Vitals
 from execution.simulator.facts import Fact

@@ -84,7 +84,8 @@ def append(parts: Sequence[Part]) -> set[int]:
     with transaction.atomic(), connection.cursor() as cursor:
         tokens = _tokens(cursor, sorted({part.account_id for part in parts}))
         lost = {part.account_id for part in parts if tokens.get(part.account_id) != part.token}
-        for part in parts:
+        # rows are locked in the order of accounts, as by every other writer: see market.write
+        for part in sorted(parts, key=lambda part: part.account_id):
             if part.account_id not in lost:
                 _append(cursor, part)
     return lost

@@ -39,10 +39,15 @@ class Glance(NamedTuple):
 
 
 def write(glances: Sequence[Glance]) -> None:
+    """Write all of them in one transaction.
+
+    The journal writes the same rows at the same time. Both go by account, symbol, and the account's own row last, or each might hold
+    what the other waits for, and the database would end one of them.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
-        for glance in glances:
-            pk = glance.account_id
-            _PRICES.write(cursor, ((pk, q.symbol, q.bid, q.ask, q.last, q.received_at, q.at) for q in glance.quotes))
+        for glance in sorted(glances, key=lambda glance: glance.account_id):
+            pk, quotes = glance.account_id, sorted(glance.quotes, key=lambda quote: quote.symbol)
+            _PRICES.write(cursor, ((pk, q.symbol, q.bid, q.ask, q.last, q.received_at, q.at) for q in quotes))
             _BARS.write(
                 cursor,
                 ((pk, b.symbol, b.interval_s, b.start_at, b.open, b.high, b.low, b.close, b.volume) for b in glance.bars),
@@ -53,7 +58,7 @@ def write(glances: Sequence[Glance]) -> None:
 
 
 def phase_write(account_id: int, *, phase: str, checklist: list[dict[str, Any]], **fields: Any) -> None:
-    """Where an account's start-up stands. `fields` are other columns of its state row: engine, feed_label, feed_is_synthetic."""
+    """Where an account's start-up stands. `fields` are other columns of its state row: engine, feed_label, …"""
     AccountState.objects.update_or_create(account_id=account_id, defaults={"phase": phase, "checklist": checklist, **fields})
 
 

@@ -300,8 +300,10 @@ class Projection:
                     pass
 
     def write(self, cursor: CursorWrapper) -> None:
-        for kind, bodies in self._bodies.items():
-            values = [DECODERS[kind].decode(body) for body in bodies.values()]
+        # symbols in their order, the account last: the order of market.write, so that neither waits for the other
+        for kind, bodies in sorted(self._bodies.items(), key=lambda pair: pair[0] == "account"):
+            keys = sorted(bodies) if kind == "symbol" else bodies
+            values = [DECODERS[kind].decode(bodies[key]) for key in keys]
             if kind in PROJECTED:
                 self._write_rows(cursor, PROJECTED[kind], values)
             elif kind == "bot":

@@ -20,11 +20,12 @@ from execution.core.controls import AccountState
 from execution.core.messages import SignalKind, Timing, Trade
 from execution.core.ports import Broker, Feed
 from execution.core.state import DeskState
-from execution.engine import runner as runners
+from execution.engine import parts as shared
 from execution.engine.clock import Clock
 from execution.engine.database import DatabaseThread
+from execution.engine.parts import Parts
 from execution.engine.publisher import Publisher
-from execution.engine.runner import Parts, Runner
+from execution.engine.runner import Runner
 from execution.engine.supervisor import Supervisor
 from execution.engine.writer import JournalWriter
 from execution.models import Account, Bot, BotInstrument
@@ -65,9 +66,11 @@ class Market:
     label = "SCRIPTED"
     is_synthetic = True
     is_recorded = False
+    is_in_step = False
     has_synchronised_clock = True
     offset = 0
     broken_lines = 0
+    gap_ms = 0
 
     def __init__(self) -> None:
         self._said: asyncio.Queue[Quote | Trade | Bar | None] = asyncio.Queue()
@@ -148,12 +151,12 @@ class Recorder:
 
 def _open_broker(*args: Any, **options: Any) -> Broker:
     """What the runner would open, looked up late so that a test may change it."""
-    broker: Broker = vars(runners)["open_broker"](*args, **options)
+    broker: Broker = vars(shared)["open_broker"](*args, **options)
     return broker
 
 
 def _open_feed(*args: Any, **options: Any) -> Feed:
-    feed: Feed = vars(runners)["open_feed"](*args, **options)
+    feed: Feed = vars(shared)["open_feed"](*args, **options)
     return feed
 
 
@@ -286,7 +289,7 @@ def place_make(account: Account, monkeypatch: pytest.MonkeyPatch, settings: Any,
     monkeypatch.setitem(brains(), BOT, Scripted)
     Scripted.script, Scripted.views = [], []
     place = Place(account, Market(), var_dir)
-    monkeypatch.setattr(runners, "open_feed", lambda *_, **__: place.market)
+    monkeypatch.setattr(shared, "open_feed", lambda *_, **__: place.market)
     return place
 
 

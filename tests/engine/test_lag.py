@@ -57,7 +57,7 @@ def settings(**limits_ms: Decimal | None) -> DeskSettings:
 class Live:
     """A feed that says what it is told to."""
 
-    label, is_synthetic, offset, broken_lines = "LIVE", False, 0, 0
+    label, is_synthetic, is_in_step, offset, broken_lines, gap_ms = "LIVE", False, False, 0, 0, 0
 
     def __init__(self, *said: Quote, is_recorded: bool = False, has_synchronised_clock: bool = True) -> None:
         self.said = said
@@ -164,4 +164,4 @@ async def test_it_leaves_the_link_of_a_feed_that_has_ended_down() -> None:
     await floor.run()
     floor.marks_tell()
     links = [event for event in told if isinstance(event, LinkChanged)]
-    assert [(e.is_up, e.cause) for e in links] == [(True, ""), (False, "tape ended")]
+    assert [(e.is_up, e.cause) for e in links] == [(True, ""), (False, "the tape is over")]

@@ -302,7 +302,7 @@ async def test_it_halts_an_account_whose_runner_fails_again_and_again(place: Pla
     monkeypatch.setattr(supervisors, "HEARTBEAT_S", 0.01)
     async with place.engine():
         with pytest.MonkeyPatch.context() as venue:
-            venue.setattr("execution.engine.runner.open_broker", cannot_open)
+            venue.setattr("execution.engine.parts.open_broker", cannot_open)
             await until_rows(place, Halt.objects.exists)
         assert "no such venue" in (await place.rows(Alarm.objects.get)).cause
         place.market.quote(61000)

@@ -22,7 +22,8 @@ WITHIN_S = 10
 class Tape:
     """Three prices, and how many of them were taken."""
 
-    label, is_synthetic, is_recorded, has_synchronised_clock, offset, broken_lines = "TAPE", False, True, False, 0, 0
+    label, is_synthetic, is_recorded, is_in_step = "TAPE", False, True, False
+    has_synchronised_clock, offset, broken_lines, gap_ms = False, 0, 0, 0
 
     def __init__(self) -> None:
         self.taken = 0

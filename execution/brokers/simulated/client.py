@@ -17,7 +17,7 @@ from execution.brokers.simulated.codec import Faults, adjustment_row, balance_ro
 from execution.brokers.simulated.lag import Lag
 from execution.brokers.simulated.matching import Venue
 from execution.brokers.simulated.orders import BookOrder, Outcome, accepted_report, chance
-from execution.brokers.simulated.store import Batch, Store
+from execution.brokers.simulated.store import Batch, Store, Then
 from execution.core.messages import Adjusted, Bar, ExecType, Reported, SendCancel, SendReplace, Trade, VenueFill, VenueOrder
 from execution.core.ports import Duplicate, LinkDown, NotSent, Refused
 from risk.core.units import Instrument, Quote
@@ -47,6 +47,8 @@ class SimulatedBroker:
         self._venue: Venue | None = None
         #: orders whose row is being committed
         self._arriving: dict[str, asyncio.Future[bool]] = {}
+        #: what happened and is not kept yet
+        self._unkept = 0
         self._reports = _Reports(self._faults)
         self._lag = Lag(self._faults.query_lag)
         self.is_eventually_consistent = bool(self._faults.query_lag)
@@ -88,7 +90,7 @@ class SimulatedBroker:
         is_lost = luck < self._faults.lost_answer
         order = venue.new_order(cl_ord_id, approved, self._clock())
         taken = self._arriving[cl_ord_id] = asyncio.get_running_loop().create_future()
-        self._store.write(Batch(new=(order_row(order),)), lambda repeated: self._taken(order, bool(repeated), is_lost))
+        self._keep(Batch(new=(order_row(order),)), lambda repeated: self._taken(order, bool(repeated), is_lost))
         if not await asyncio.shield(taken):
             raise Duplicate("duplicate client order id")
         if is_lost:
@@ -205,7 +207,21 @@ class SimulatedBroker:
         assert self._venue is not None
         shown = [venue_order_of(order) for order in outcome.orders.values()]
         held = {asset: self._venue.holdings[asset].qty for asset in outcome.assets}
-        self._store.write(self._batch(outcome), lambda _: self._kept(outcome, shown, held))
+        self._keep(self._batch(outcome), lambda _: self._kept(outcome, shown, held))
+
+    def _keep(self, batch: Batch, then: Then) -> None:
+        """Have the store keep it, and count it until it is kept and `then` was called."""
+        self._unkept += 1
+
+        def kept(repeated: frozenset[str]) -> None:
+            then(repeated)
+            self._unkept -= 1
+
+        self._store.write(batch, kept)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._unkept and not self._reports.untaken
 
     def _kept(self, outcome: Outcome, shown: Sequence[VenueOrder], held: Mapping[str, Decimal]) -> None:
         self._lag.happened(self._clock(), shown, held, outcome.fills)
@@ -305,6 +321,8 @@ class _Reports:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._ready: asyncio.Queue[Said | None] = asyncio.Queue()
+        #: reports that nobody has taken from the stream yet, those on their way among them
+        self.untaken = 0
         #: (due, report) in the order of both: the latency is the same for all
         self._on_the_way: deque[tuple[float, Said]] = deque()
 
@@ -312,6 +330,7 @@ class _Reports:
         for report in reports:
             keys = _keys(report)
             copies = 2 if chance(self._faults.seed, "duplicate", *keys) < self._faults.duplicate else 1
+            self.untaken += copies
             if self._faults.late and chance(self._faults.seed, "late", *keys) < self._faults.late:
                 extra_s = self._faults.late_s * chance(self._faults.seed, "how late", *keys)
                 asyncio.get_running_loop().call_later(self._faults.latency_s + extra_s, self._arrive, report, copies)
@@ -343,7 +362,10 @@ class _Reports:
 
     async def stream(self) -> AsyncIterator[Said]:
         while (report := await self._ready.get()) is not None:
-            yield report
+            try:
+                yield report
+            finally:
+                self.untaken -= 1
 
 
 def _keys(said: Said) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Final
@@ -26,13 +26,17 @@ _WAIT_MIN_S: Final = 0.002
 #: a tape that was held up this long goes on from where it was; it does not catch up in a burst
 _BEHIND_MAX_S: Final = 1.0
 _YIELD_EVERY: Final = 200
+_DAY: Final = timedelta(days=1)
+#: how long an account may take to begin before its tape's time does
+_LEAD: Final = timedelta(minutes=1)
 _BROKEN_LOGGED_MAX: Final = 1000
 
 
 class ReplayFeed:
     """A recorded market. `offset` is how much of the tape has been consumed; opened again there, it goes on with the next line.
 
-    Market time is the tape's; `received_at` is ours, now.
+    Market time is the tape's; `received_at` is ours, now. As fast as possible it is the market time moved ahead by whole days, so that
+    it begins after now: windows and days are then as long as they were, and every run of the tape has the same ones.
     """
 
     is_synthetic = False
@@ -51,6 +55,9 @@ class ReplayFeed:
         self.broken_lines = 0
         self._tape: Tape = open_tape(path)
         self._speed = speed
+        self.is_in_step = speed is None
+        self._moved = timedelta(0)
+        self.gap_ms = 0 if speed is None else round(1000 * max(self._tape.intervals.values(), default=0) / speed)
         self._instruments = dict(instruments)
         self._clock = clock
         self.offset = offset or min(self._tape.size_up_to(_HISTORY_SHARE * _HISTORY_MAX) // _HISTORY_SHARE, _HISTORY_MAX)
@@ -65,13 +72,15 @@ class ReplayFeed:
         moments = self._tape.moments(self.offset, self._broken)
         # finding the place again on a long tape takes seconds that nobody else should wait for
         first = await asyncio.to_thread(next, moments, None)
+        if self.is_in_step and first is not None:
+            self._moved = -((first[1] - clock() - _LEAD) // _DAY) * _DAY
         for number, at, raw in chain(() if first is None else (first,), moments):
             count += 1
             wait_s = 0.0 if pace is None else pace.wait_s(at)
             if wait_s > _WAIT_MIN_S or count % _YIELD_EVERY == 0:
                 await asyncio.sleep(max(wait_s, 0.0))
             try:
-                events = read(raw, at, clock())
+                events = read(raw, at, at + self._moved if self.is_in_step else clock())
             except BrokenLine as e:
                 self._broken(number, str(e))
                 continue

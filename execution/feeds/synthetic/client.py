@@ -23,8 +23,10 @@ class SyntheticFeed:
     label = "SYNTHETIC"
     is_synthetic = True
     is_recorded = False
+    is_in_step = False
     has_synchronised_clock = True
     broken_lines = 0
+    gap_ms = 0
 
     def __init__(self, *, instruments: Mapping[str, Instrument], seed: int, offset: int, clock: Callable[[], datetime]) -> None:
         self.offset = offset
