@@ -28,13 +28,26 @@ BACKUPS_KEPT = 3
 # --- look --------------------------------------------------------------------------------------------------------------
 
 
+def port_require(port: int) -> None:
+    """A port that a browser can be sent to; 0 would be a new one at every start."""
+    if not 1 <= port <= 65535:
+        raise CannotStart(f"There is no port {port}: choose one from 1 to 65535 with --port.")
+
+
 def folder_require(folder: Path) -> None:
-    """`folder` can be written, or made."""
+    """`folder` can be written, or made, and what a desk left in it is ours."""
     place = folder
-    while not place.exists():
+    # os.path: of what we may not look into pathlib raises
+    while not os.path.lexists(place):
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+    if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         raise CannotStart(f"{folder} cannot be written: make {place} writable, or name another folder with TRADINGDESK_VAR.")
+    for name in ("desk.lock", "secret_key", "desk.log", "desk.sqlite3"):
+        file = folder / name
+        if os.path.lexists(file) and not os.access(file, os.R_OK | os.W_OK):
+            raise CannotStart(
+                f"{file} is not yours to write: run the desk as who made it, or name another folder with TRADINGDESK_VAR."
+            )
     if shutil.disk_usage(place).free < 100_000_000:
         raise CannotStart(
             f"The disk of {folder} has less than 100 MB left: make room, or name another folder with TRADINGDESK_VAR."

@@ -36,6 +36,11 @@ def valkey_socket(folder: Path) -> Path:
     return place / "valkey.sock"
 
 
+def valkey_folder_remove(path: Path) -> None:
+    """Take the socket's folder away, once nobody listens there any more."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+
+
 def valkey_argv(binary: str, path: Path) -> list[str]:
     quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning", "--daemonize", "no", "--dir", str(path.parent)]
     return [binary, "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", *quiet]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from execution.core.ports import Feed
 from execution.feeds.replay import NotATape, ReplayFeed
@@ -13,10 +15,19 @@ from execution.feeds.replay.tape import open_tape
 from execution.feeds.synthetic import SyntheticFeed
 from risk.core.units import Instrument
 
-__all__ = ["NotATape", "open_feed", "tape_intervals", "tape_is_over", "tape_symbols"]
+__all__ = ["NotATape", "Replay", "is_synthetic", "open_feed", "replay_of", "tape_intervals", "tape_is_over", "tape_symbols"]
 
-_REPLAY = re.compile(r"replay:(?P<path>.+?)(?:@(?P<speed>max|\d+(?:\.\d+)?x?))?", re.IGNORECASE)
 _SYNTHETIC = re.compile(r"synthetic(?::(?P<seed>\d+))?")
+_SPEED = re.compile(r"\d+(?:\.\d+)?x?", re.IGNORECASE)
+
+
+class Replay(NamedTuple):
+    """A tape and how fast it is played, as `replay:PATH@SPEED` says it. A speed of None is as fast as possible."""
+
+    path: Path
+    speed: float | None
+    #: the speed as it was written, with its @; empty where none was
+    at: str
 
 
 def open_feed(
@@ -29,20 +40,34 @@ def open_feed(
     """
     if found := _SYNTHETIC.fullmatch(spec):
         return SyntheticFeed(instruments=instruments, seed=int(found["seed"] or seed), offset=offset, clock=clock)
-    if found := _REPLAY.fullmatch(spec):
-        return ReplayFeed(found["path"], speed=_speed(found["speed"]), instruments=instruments, offset=offset, clock=clock)
-    raise ValueError(f"“{spec}” is no feed: write synthetic, synthetic:SEED, or replay:PATH@SPEED (1x, 60x or max).")
+    replay = replay_of(spec)
+    return ReplayFeed(replay.path, speed=replay.speed, instruments=instruments, offset=offset, clock=clock)
 
 
-def _speed(text: str | None) -> float | None:
-    """None is as fast as possible."""
-    if text is None:
-        return 1.0
+def is_synthetic(spec: str) -> bool:
+    """Whether `spec` names the made-up market."""
+    return _SYNTHETIC.fullmatch(spec) is not None
+
+
+def replay_of(spec: str) -> Replay:
+    """The tape that `replay:PATH[@SPEED]` names. ValueError with one sentence for a text that names none, or no speed."""
+    kind, _, text = spec.partition(":")
+    if kind.lower() != "replay" or not text or text.startswith("@"):
+        raise ValueError(f"“{spec}” is no feed: write synthetic, synthetic:SEED, or replay:PATH@SPEED (1x, 60x or max).")
+    path, at, speed = text.rpartition("@")
+    # an @ may also be part of the file's name
+    if not at or os.path.exists(text):
+        return Replay(Path(text), 1.0, "")
+    return Replay(Path(path), _speed(speed), at + speed)
+
+
+def _speed(text: str) -> float | None:
     if text.lower() == "max":
         return None
-    if speed := float(text.lower().rstrip("x")):
-        return speed
-    raise ValueError("A tape cannot run at speed 0; write 1x, 60x or max.")
+    speed = float(text.lower().rstrip("x")) if _SPEED.fullmatch(text) else 0.0
+    if not 0.0 < speed < float("inf"):
+        raise ValueError(f"A tape cannot run at speed “{text}”: write 1x, 60x or max.")
+    return speed
 
 
 def tape_symbols(path: str | Path) -> frozenset[str]:

@@ -118,7 +118,7 @@ def test_a_file_that_is_no_tape_changes_nothing(demo: Account, tmp_path: Path) -
     file = tmp_path / "poem.txt"
     file.write_text("so much depends\nupon\n")
     before = rows()
-    for feed in (f"replay:{file}", f"replay:{file}.missing", "gossip"):
+    for feed in (f"replay:{file}", f"replay:{file}.missing", "gossip", "synthetic:x", f"replay:{file}@fast"):
         with pytest.raises(CommandError):
             call_command("seed", feed=feed)
     assert rows() == before

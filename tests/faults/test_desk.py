@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -50,9 +51,12 @@ def test_it_starts_everything_and_stops_all_of_it(desk: EmbeddedDesk) -> None:
     assert desk.manage("desk", "--logins").stdout.split()[0::2] == list(desk.logins)
     children = desk.pids()
     assert len(children) == 5
+    valkey = Path(json.loads((desk.var / "desk.json").read_text())["valkey_socket"]).parent
+    assert valkey.exists()
     assert desk.stop() == 0
     assert [pid for pid in children if is_alive(pid)] == []
     assert not (desk.var / "desk.json").exists()
+    assert not valkey.exists()
 
 
 def test_it_keeps_its_secrets_and_its_folder_to_itself(desk: EmbeddedDesk) -> None:
@@ -81,9 +85,21 @@ def test_it_refuses_a_folder_it_cannot_write(tmp_path: Path) -> None:
         assert "cannot be written" in refusal(desk)
 
 
-def test_it_refuses_what_is_not_a_tape(desk: EmbeddedDesk, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--feed", "replay:{folder}/letter.txt"], "is not a tape: its first lines are in none of the formats"),
+        (["--feed", "replay:{folder}/letter.txt@fast"], "A tape cannot run at speed “fast”"),
+        (["--feed", "replay:{folder}"], "it is a folder"),
+        (["--feed", "gossip"], "“gossip” is no feed"),
+        (["--port", "0"], "There is no port 0: choose one from 1 to 65535"),
+        (["--port", "99999"], "There is no port 99999"),
+    ],
+)
+def test_it_refuses_what_it_cannot_use_and_writes_nothing(desk: EmbeddedDesk, tmp_path: Path, options: list[str], why: str) -> None:
     (tmp_path / "letter.txt").write_text("Dear desk,")
-    assert "tape" in refusal(desk, "--feed", f"replay:{tmp_path / 'letter.txt'}").lower()
+    assert why in refusal(desk, *(option.format(folder=tmp_path) for option in options))
+    assert not desk.var.exists()
 
 
 def test_it_ends_what_a_killed_desk_left_behind(desk: EmbeddedDesk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 
 from execution.core.messages import Bar, Trade
 from execution.core.ports import Feed
-from execution.feeds import NotATape, open_feed, tape_symbols
+from execution.feeds import NotATape, open_feed, replay_of, tape_symbols
 from risk.core.units import Quote
-from tests.feeds.builders import NOON, D, Heard, after, book, deal, depth, heard, instrument, raw, replay, tape
+from tests.feeds.builders import NOON, THEN, D, Heard, after, book, deal, depth, heard, instrument, raw, replay, tape
+
+#: what moves the tapes' time ahead of NOON
+DAYS = NOON.replace(hour=0) - THEN.replace(hour=0, minute=0)
 
 #: eight lines: two are history, six are streamed
 LINES = [book(0, "99", "100"), deal(0.5, "100"), book(1, "99", "100"), deal(2, "101"), depth(2), book(3, "100", "101")]
@@ -32,7 +36,7 @@ async def test_it_streams_quotes_and_trades_on_the_tapes_time(tmp_path: Path) ->
     events = await heard(feed)
     assert plot(events) == [("Quote", "99"), ("Trade", "101"), ("Quote", "100"), ("Quote", "100"), ("Trade", "101")]
     quote = events[2]
-    assert quote == Quote("BTCUSDT", D(100), D(101), D(101), after(3), NOON, NOON, D("1.5"), D("2.5"))
+    assert quote == Quote("BTCUSDT", D(100), D(101), D(101), after(3), after(3) + DAYS, after(3) + DAYS, D("1.5"), D("2.5"))
     assert feed.offset == 8
     assert feed.broken_lines == 0
     assert (feed.is_synthetic, feed.has_synchronised_clock, feed.label) == (False, False, "replay tape as fast as possible")
@@ -44,7 +48,7 @@ async def test_it_knows_when_a_price_last_changed(tmp_path: Path) -> None:
     ticking = iter(range(100))
     wanted = {"BTCUSDT": instrument("BTCUSDT")}
     clock = lambda: NOON + timedelta(seconds=next(ticking))  # noqa: E731
-    feed = open_feed(f"replay:{tape(tmp_path, lines)}@max", instruments=wanted, seed=1, offset=1, clock=clock)
+    feed = open_feed(f"replay:{tape(tmp_path, lines)}@9999999", instruments=wanted, seed=1, offset=1, clock=clock)
     quotes = [event for event in await heard(feed) if isinstance(event, Quote)]
     since = [(quote.changed_at - NOON).total_seconds() for quote in quotes]
     assert since == [0, 0, 0, 0, 0, 0, 0, 7, 9]
@@ -150,8 +154,8 @@ async def test_it_tells_the_price_at_a_bars_end_before_the_bar(tmp_path: Path) -
     assert feed.offset == 8
     assert plot(events)[:4] == [("Quote", "103"), ("Bar", "103"), ("Quote", "104"), ("Bar", "104")]
     quote, bar = events[0], events[1]
-    end = datetime(2020, 1, 1, 0, 3, tzinfo=UTC)
-    assert quote == Quote("BTCUSD", D(103), D("103.01"), D(103), end, NOON, NOON)
+    end, midnight = datetime(2020, 1, 1, 0, 3, tzinfo=UTC), datetime(2026, 1, 6, 0, 3, tzinfo=UTC)
+    assert quote == Quote("BTCUSD", D(103), D("103.01"), D(103), end, midnight, midnight)
     assert bar == Bar("BTCUSD", 60, end - timedelta(seconds=60), D(102), D(104), D(101), D(103), D(2))
 
 
@@ -160,7 +164,7 @@ async def test_it_calls_a_price_without_volume_unchanged(tmp_path: Path) -> None
     ticking = iter(range(100))
     wanted = {"BTCUSD": instrument("BTCUSD")}
     clock = lambda: NOON + timedelta(seconds=next(ticking))  # noqa: E731
-    feed = open_feed(f"replay:{path}@max", instruments=wanted, seed=1, offset=1, clock=clock)
+    feed = open_feed(f"replay:{path}@9999999", instruments=wanted, seed=1, offset=1, clock=clock)
     quotes = [event for event in await heard(feed) if isinstance(event, Quote)]
     assert [(q.changed_at - NOON).total_seconds() for q in quotes] == [0, 1, 1, 3, 4, 4, 6]
 
@@ -257,9 +261,25 @@ def test_it_refuses_what_is_not_a_tape_and_names_what_is(tmp_path: Path, content
         tape_symbols(path)
 
 
-def test_it_refuses_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotATape, match="there is no such file"):
-        open_feed(f"replay:{tmp_path}/none.gz", instruments={}, seed=1, clock=lambda: NOON)
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("none.gz", "there is no such file"),
+        ("btc.csv/none.gz", "there is no such file"),
+        (".", "it is a folder; name one file in it"),
+        ("pipe", "it is not a plain file"),
+        ("loop", r"it cannot be read \(Too many levels of symbolic links\)"),
+        ("btc.csv", "it holds no bar"),
+        ("depth.gz", "its first 2,000 lines hold neither a book ticker nor a trade"),
+    ],
+)
+def test_it_refuses_what_cannot_be_played_and_says_why(tmp_path: Path, name: str, why: str) -> None:
+    tape(tmp_path, MINUTES[:1], "btc.csv")
+    tape(tmp_path, [depth(0), depth(1)], "depth.gz")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(NotATape, match=f"is not a tape: {why}"):
+        open_feed(f"replay:{tmp_path}/{name}@60x", instruments={}, seed=1, clock=lambda: NOON)
 
 
 @pytest.mark.parametrize("spec", ["", "replay:", "replay", "synthetic:", "synthetic:x", "alpaca"])
@@ -277,9 +297,34 @@ def test_it_reads_a_speed(tmp_path: Path, speed: str, label: str) -> None:
     assert feed.label == f"replay tape {label}"
 
 
-def test_it_refuses_to_stand_still(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot run at speed 0"):
-        open_feed(f"replay:{tape(tmp_path, LINES)}@0x", instruments={}, seed=1, clock=lambda: NOON)
+@pytest.mark.parametrize("speed", ["0", "0x", "0.0", "-3", "fast", "", "1e3", "nan", "9" * 400])
+def test_it_refuses_a_speed_that_is_none(tmp_path: Path, speed: str) -> None:
+    with pytest.raises(ValueError, match=f"A tape cannot run at speed “{speed}”: write 1x, 60x or max"):
+        open_feed(f"replay:{tape(tmp_path, LINES)}@{speed}", instruments={}, seed=1, clock=lambda: NOON)
+
+
+def test_it_knows_a_file_with_an_at_in_its_name(tmp_path: Path) -> None:
+    path = tape(tmp_path, LINES, "alice@home.gz")
+    assert replay_of(f"replay:{path}") == (path, 1.0, "")
+    assert replay_of(f"replay:{path}@60") == (path, 60.0, "@60")
+
+
+@pytest.mark.parametrize("opened_at", [NOON, NOON.replace(hour=23, minute=53), NOON.replace(hour=23, minute=54), THEN])
+async def test_as_fast_as_possible_it_moves_its_own_time_by_whole_days(tmp_path: Path, opened_at: datetime) -> None:
+    """Each run of a tape then has the same windows and the same days, and its time begins after ours."""
+    path = tape(tmp_path, [*LINES, *MORE])
+    feed = open_feed(f"replay:{path}@max", instruments={"BTCUSDT": instrument("BTCUSDT")}, seed=1, clock=lambda: opened_at)
+    events = [event for event in await heard(feed) if not isinstance(event, Bar)]
+    (moved,) = {event.received_at - event.at for event in events}
+    assert moved % timedelta(days=1) == timedelta(0)
+    assert timedelta(minutes=1) <= events[0].received_at - opened_at < timedelta(days=1, minutes=1)
+    assert (feed.is_in_step, replay(path, speed="60").is_in_step) == (True, False)
+
+
+@pytest.mark.parametrize(("speed", "gap_ms"), [("1x", 60_000), ("60x", 1000), ("max", 0)])
+def test_it_says_how_far_apart_its_bars_are(tmp_path: Path, speed: str, gap_ms: int) -> None:
+    assert replay(tape(tmp_path, MINUTES, "btcusd.csv"), "BTCUSD", speed=speed).gap_ms == gap_ms
+    assert replay(tape(tmp_path, LINES), speed=speed).gap_ms == 0
 
 
 async def test_it_keeps_the_tapes_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

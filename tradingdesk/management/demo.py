@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -22,7 +21,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
-from execution.feeds import tape_intervals, tape_is_over
+from execution.feeds import is_synthetic, replay_of, tape_intervals, tape_is_over
 from execution.models import Account, Bot, FeedOffset
 from execution.services import account_save, bot_save
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, RiskSettings
@@ -41,8 +40,6 @@ OWNER: Final = "admin"
 PEOPLE: Final = ("viewer", "trader", "risk", OWNER)
 #: a seed whose first minute shows all three, however the start falls on the bars: measured by a test
 SYNTHETIC: Final = "synthetic:11"
-
-_REPLAY: Final = re.compile(r"replay:(?P<path>.+?)(?P<speed>@(?:max|\d+(?:\.\d+)?x?))?", re.IGNORECASE)
 
 D = Decimal
 #: symbol → (class, tick_size, lot_size, min_notional, base currency)
@@ -102,14 +99,20 @@ def demo_seed() -> bool:
 def demo_feed_use(feed: str | None) -> None:
     """Run the demo on this feed: a tape enables Paper Tape and rests Paper Crypto; None or synthetic the reverse.
 
-    Raises `execution.feeds.NotATape` for a file that is none, before anything is changed. On a desk without the demo only a tape does
-    anything: it gets its account.
+    Raises as `demo_feed_check` does, before anything is changed. On a desk without the demo only a tape does anything: it gets its
+    account.
     """
-    if feed is None or feed.startswith("synthetic"):
+    if feed is None or is_synthetic(feed):
         _use(CRYPTO, feed=feed or SYNTHETIC)
         return
     spec, bars = _tape(feed)
     _use(_tape_account(spec, bars), feed=spec)
+
+
+def demo_feed_check(feed: str | None) -> None:
+    """Raises ValueError (NotATape for a file that is none) with one sentence where this feed cannot be used. Touches nothing."""
+    if feed is not None and not is_synthetic(feed):
+        _tape(feed)
 
 
 def demo_logins() -> dict[str, str]:
@@ -180,12 +183,10 @@ def _bot(
 
 def _tape(feed: str) -> tuple[str, dict[str, int]]:
     """The feed's text with the tape's whole path, and for each of its symbols the seconds of the bars to trade on."""
-    found = _REPLAY.fullmatch(feed)
-    if found is None:
-        raise ValueError(f"“{feed}” is no feed: write synthetic, synthetic:SEED, or replay:PATH@SPEED (1x, 60x or max).")
-    path = Path(found["path"]).expanduser().resolve()
+    replay = replay_of(feed)
+    path = replay.path.expanduser().resolve()
     bars = tape_intervals(path)
-    return f"replay:{path}{found['speed'] or ''}", {symbol: bars[symbol] or BAR_S for symbol in sorted(bars)}
+    return f"replay:{path}{replay.at}", {symbol: bars[symbol] or BAR_S for symbol in sorted(bars)}
 
 
 def _tape_account(feed: str, bars: Mapping[str, int]) -> str:
@@ -219,8 +220,7 @@ def _tape_account_make(code: str, name: str, feed: str, bars: Mapping[str, int])
 
 def _is_over(account: Account) -> bool:
     offset = FeedOffset.objects.filter(account=account, feed=account.feed).values_list("offset", flat=True).first()
-    found = _REPLAY.fullmatch(account.feed)
-    return offset is not None and found is not None and tape_is_over(found["path"], offset)
+    return offset is not None and tape_is_over(replay_of(account.feed).path, offset)
 
 
 def _currency(symbol: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -55,24 +56,47 @@ class Tape(Protocol):
 def open_tape(path: str | Path) -> Tape:
     """The tape in this file. Raises NotATape, which names the formats that are read."""
     path = Path(path)
-    if not path.is_file():
-        raise NotATape(path, "there is no such file")
+    _require_file(path)
     damage: list[Exception] = []
     try:
         member = _member(path)
         head = list(islice(_lines(path, damage.append), _SNIFF_LINES))
     except _DAMAGED as e:
-        raise NotATape(path, f"it cannot be read ({e})") from e
+        raise NotATape(path, f"it cannot be read ({_why(e)})") from e
     if damage and not head:
-        raise NotATape(path, f"it cannot be read ({damage[0]})")
+        raise NotATape(path, f"it cannot be read ({_why(damage[0])})")
     if any(line_at(line) for line in head):
-        return LineTape(path)
+        return _with_prices(path, LineTape(path), f"its first {_SYMBOL_LINES:,} lines hold neither a book ticker nor a trade")
     first = next((line for line in head if line.strip()), b"").decode("utf-8-sig", "replace").strip()
     name = member or path.name
     reader = CsvBars.of_header(first, symbol_of(name)) or LeanBars.of_member(name, path, first)
     if reader is None:
         raise NotATape(path, "its first lines are in none of the formats")
-    return BarTape(path, reader)
+    return _with_prices(path, BarTape(path, reader), "it holds no bar")
+
+
+def _require_file(path: Path) -> None:
+    """Raises NotATape, which says what is there instead."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as e:
+        is_absent = isinstance(e, FileNotFoundError | NotADirectoryError)
+        raise NotATape(path, "there is no such file" if is_absent else f"it cannot be read ({_why(e)})") from e
+    if stat.S_ISDIR(mode):
+        raise NotATape(path, "it is a folder; name one file in it")
+    if not stat.S_ISREG(mode):
+        raise NotATape(path, "it is not a plain file")
+
+
+def _why(error: Exception) -> str:
+    """The error in its own words, without the number and the file's name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _with_prices(path: Path, tape: LineTape | BarTape, why_not: str) -> Tape:
+    if not tape.symbols:
+        raise NotATape(path, why_not)
+    return tape
 
 
 def _member(path: Path) -> str:

@@ -16,11 +16,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
+from execution.services import kill_file_stands, kill_file_told
 from tradingdesk import prepare
-from tradingdesk.management.demo import demo_logins, demo_owner
+from tradingdesk.management.demo import demo_feed_check, demo_logins, demo_owner
 from tradingdesk.people.services import entry_link_create
 from tradingdesk.supervise import CannotStart, Child, Log, Record, Supervisor, survivors_end
-from tradingdesk.valkey import valkey_argv, valkey_binary, valkey_socket
+from tradingdesk.valkey import valkey_argv, valkey_binary, valkey_folder_remove, valkey_socket
 
 STOP_ORDER = ("web", "jobs", "engine", "watch", "valkey")
 WEB_READY_S = 30.0
@@ -52,12 +53,15 @@ class Command(BaseCommand):
         except DatabaseError as error:
             self.stderr.write(f"The database cannot be used: {str(error).strip().splitlines()[0]}.")
             sys.exit(1)
+        except PermissionError as error:
+            self.stderr.write(f"{error.filename} belongs to somebody else: run the desk as who made it.")
+            sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(130)
 
     def _run(self, *, bind: str, port: int, feed: str | None, verbosity: int, **_: Any) -> None:
         url = _url(bind, port)
-        with _look(bind, port) as listener:
+        with _look(bind, port, feed) as listener:
             _write(feed)
             self._supervise(listener, url, is_verbose=verbosity > 1)
 
@@ -79,7 +83,11 @@ class Command(BaseCommand):
             self.stdout.write(greeting if is_there else f"The web does not answer: see {folder / 'desk.log'}")
             self.stdout.flush()
 
-        asyncio.run(supervisor.run(announce=announce))
+        try:
+            asyncio.run(supervisor.run(announce=announce))
+        finally:
+            if valkey is not None:
+                valkey_folder_remove(valkey)
 
 
 def _url(bind: str, port: int) -> str:
@@ -90,9 +98,14 @@ def _url(bind: str, port: int) -> str:
     return f"http://[{bind}]:{port}" if ":" in bind else f"http://{bind}:{port}"
 
 
-def _look(bind: str, port: int) -> socket.socket:
+def _look(bind: str, port: int, feed: str | None) -> socket.socket:
     """Everything that can be known before a byte is written. What a killed desk left running is ended here: it may hold the port."""
     folder: Path = settings.VAR_DIR
+    prepare.port_require(port)
+    try:
+        demo_feed_check(feed)
+    except ValueError as error:
+        raise CannotStart(str(error)) from None
     prepare.folder_require(folder)
     lock = folder / "desk.lock"
     has_lock = lock.exists() and prepare.lock_take(lock)
@@ -201,7 +214,7 @@ def _greeting(url: str) -> str:
         words.append(f"Sign in, once, within ten minutes:\n  {url}{entry_link_create(owner)}")
     if logins := _logins():
         words.append(f"or with a demo login (shown again by manage.py desk --logins):\n{logins}")
-    if settings.KILL_FILE.exists():
-        words.append(f"The file {settings.KILL_FILE} stands: nothing trades. Remove it, then clear the kill.")
+    if kill_file_stands():
+        words.append(kill_file_told())
     words.append(f"Ctrl-C stops everything. The log is {settings.VAR_DIR / 'desk.log'}")
     return "\n" + "\n\n".join(words) + "\n"
