@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -18,6 +20,7 @@ from execution.selectors import Overview
 from risk.core.portfolio import Reading
 from risk.models import AccountLimits, Halt, Instrument
 from tests.console import factories
+from tests.console.conftest import client_of
 from tests.console.factories import DeskRows
 from tradingdesk.console import cells, page, strip, tour
 from tradingdesk.console.access import Rights
@@ -43,6 +46,19 @@ def test_it_is_all_right(calm: DeskRows) -> None:
     assert [lamp.level for lamp in strip.lamps(seen)] == [""] * 4
     assert strip.states(seen) == [("ACTIVE", 4, "")]
     assert strip.environments(seen) == [("PAPER", 1)]
+
+
+@pytest.mark.parametrize("path", ["/", "/signals/", "/orders/", "/brackets/", "/positions/", "/bots/", "/audit/"])
+def test_it_says_on_every_page_that_the_kill_file_stands(calm: DeskRows, path: str, tmp_path: Path, settings: Any) -> None:
+    settings.KILL_FILE = tmp_path / "KILL"
+    browser = client_of(factories.user("zoe", "viewer", accounts=[calm.account]))
+    told = f"The file {settings.KILL_FILE} stands: nothing trades. Remove it (rm {settings.KILL_FILE}), then risk clears the kill"
+    assert told not in browser.get(path).content.decode()
+    settings.KILL_FILE.touch()
+    assert told in browser.get(path).content.decode()
+    assert strip.title(look(calm), strip.troubles(look(calm))) == "Not all right: 1"
+    settings.KILL_FILE.unlink()
+    assert strip.troubles(look(calm)) == []
 
 
 def _no_stop(desk: DeskRows) -> None:
@@ -311,8 +327,6 @@ def test_it_reads_the_desk_page_in_few_queries_whatever_its_size(
         factories.bot(f"bot-{n}", f"S{n}USDT", desk.account)
         for _ in range(2):
             factories.order(desk.account, f"bot-{n}", f"S{n}USDT", "BUY", "1", price=Decimal(99))
-    from tests.console.conftest import client_of
-
     browser = client_of(factories.user("zoe", "trader", accounts=[desk.account]))
     with django_assert_max_num_queries(20):
         response = browser.get("/")

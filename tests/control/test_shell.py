@@ -219,7 +219,7 @@ def test_it_says_that_the_kill_file_stands(bot: Bot, tmp_path: Path, settings: A
     settings.KILL_FILE = tmp_path / "KILL"
     assert str(settings.KILL_FILE) not in run("status")
     settings.KILL_FILE.touch()
-    assert f"The file {settings.KILL_FILE} stands: nothing trades." in run("status")
+    assert f"The file {settings.KILL_FILE} stands: nothing trades. Remove it (rm {settings.KILL_FILE})" in run("status")
 
 
 def test_it_promises_of_a_flatten_only_that_it_was_written(bot: Bot, engine: Callable[[Answer], None]) -> None:

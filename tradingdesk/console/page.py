@@ -23,6 +23,7 @@ from django.utils.safestring import SafeString
 from execution import selectors
 from execution.models import Position
 from execution.selectors import ACTS_RECENT, Overview
+from execution.services import kill_file_stands, kill_file_told
 from risk.core.units import ZERO
 from tradingdesk.console import access, strip
 from tradingdesk.console.access import Rights
@@ -86,12 +87,14 @@ def strip_context(look: Overview) -> dict[str, Any]:
         "look": look,
         "now": look.at,
         "environments": strip.environments(look),
+        "is_replay": any(account.feed.lower().startswith("replay:") for account in look.accounts),
         "is_synthetic": any(state.feed_is_synthetic for state in look.states.values()),
         "states": strip.states(look),
         "unprotected": len(look.uncovered),
         "alarms_new": new,
         "lamps": strip.lamps(look),
         "kills": strip.kill_lines(look),
+        "kill_file": kill_file_told() if kill_file_stands() else "",
         "troubles": found,
         "answer_title": strip.title(look, found),
         "summary": strip.summary(look),

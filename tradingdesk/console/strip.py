@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from execution.core.messages import CommandStatus, StepState
 from execution.models import Account, Alarm, Bot, Command, Position
-from execution.selectors import Effective, Overview
+from execution.selectors import Effective, Overview, tape_is_over
+from execution.services import kill_file_stands, kill_file_told
 from risk.core.units import ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt
@@ -43,6 +44,14 @@ class Lamp(NamedTuple):
     name: str
     text: SafeString | str
     level: str = ""
+
+
+class OldestPrice(NamedTuple):
+    """The symbol whose price is most overdue. `at` is None while it has none."""
+
+    symbol: str
+    at: datetime | None
+    is_late: bool
 
 
 class Trouble(NamedTuple):
@@ -102,22 +111,36 @@ def _owned_symbols(look: Overview) -> set[tuple[int, str]]:
     return {(row.account_id, row.instrument.symbol) for row in look.owned if row.is_owner}
 
 
-def price_worst(look: Overview) -> tuple[str, datetime | None] | None:
-    """The owned symbol whose price is oldest, or has none."""
-    found = [(symbol, state.priced_at if (state := look.prices.get((pk, symbol))) else None) for pk, symbol in _owned_symbols(look)]
-    return min(found, key=lambda pair: (pair[1] is not None, pair[1] or look.at), default=None)
+def price_age_max(look: Overview, account_id: int) -> timedelta:
+    """From when on a price is late: bars of a tape come as far apart as they are."""
+    state = look.states.get(account_id)
+    return PRICE_AGE + timedelta(milliseconds=state.feed_gap_ms if state else 0)
+
+
+def price_worst(look: Overview) -> OldestPrice | None:
+    """The owned symbol whose price is most overdue, or has none. A tape that is over owes none."""
+    owned = [(pk, symbol) for pk, symbol in _owned_symbols(look) if not tape_is_over(look.states.get(pk))]
+    found = []
+    for pk, symbol in owned:
+        at = state.priced_at if (state := look.prices.get((pk, symbol))) else None
+        overdue = look.at - at - price_age_max(look, pk) if at else timedelta.max
+        found.append((overdue, OldestPrice(symbol, at, at is not None and overdue > timedelta(0))))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def tapes_over(look: Overview) -> list[Account]:
+    return [account for account in look.accounts if tape_is_over(look.states.get(account.pk))]
 
 
 def _prices_lamp(look: Overview) -> Lamp:
     worst = price_worst(look)
     if worst is None:
-        return Lamp("Prices", "none asked", "")
-    symbol, at = worst
-    if at is None:
-        return Lamp("Prices", f"{symbol} none yet", "warn")
-    if look.at - at > PRICE_AGE:
-        return Lamp("Prices", format_html("{} {}", symbol, age(at, look.at)), "warn")
-    return Lamp("Prices", age(at, look.at))
+        return Lamp("Prices", "the tape is over" if tapes_over(look) else "none asked", "")
+    if worst.at is None:
+        return Lamp("Prices", f"{worst.symbol} none yet", "warn")
+    if worst.is_late:
+        return Lamp("Prices", format_html("{} {}", worst.symbol, age(worst.at, look.at)), "warn")
+    return Lamp("Prices", age(worst.at, look.at))
 
 
 def _orders_lamp(look: Overview) -> Lamp:
@@ -229,6 +252,8 @@ def troubles(look: Overview) -> list[Trouble]:
     loud = [alarm for alarm in look.alarms if alarm.priority == 1 or alarm.key.startswith("nostop:")]
     told = {(alarm.account_id, alarm.symbol) for alarm in loud if alarm.symbol}
     found = [_uncovered(look, p) for p in look.uncovered if (p.account_id, p.symbol) not in told]
+    if kill_file_stands():
+        found.append(Trouble(1, kill_file_told(), "Show", "#banner"))
     found += list(_halted(look))
     found += [_alarm(look, alarm) for alarm in look.alarms]
     found += list(_engines_lost(look))
@@ -316,8 +341,8 @@ def _engines_lost(look: Overview) -> Iterator[Trouble]:
 
 def _prices_late(look: Overview) -> Iterator[Trouble]:
     worst = price_worst(look)
-    if worst and worst[1] and look.at - worst[1] > PRICE_AGE:
-        yield Trouble(2, f"{worst[0]}: last price {span(look.at - worst[1])} ago", "Show", reverse("console:positions"))
+    if worst and worst.at and worst.is_late:
+        yield Trouble(2, f"{worst.symbol}: last price {span(look.at - worst.at)} ago", "Show", reverse("console:positions"))
 
 
 def _venue_differing(look: Overview) -> Iterator[Trouble]:
@@ -364,9 +389,10 @@ def summary(look: Overview) -> str:
     else:
         positions = f"{covered} of {count} position{'s' if count > 1 else ''} with a stop at the venue"
     worst = price_worst(look)
-    fresh = "prices fresh" if worst and worst[1] and look.at - worst[1] <= PRICE_AGE else ""
-    idle = "" if any(look.effective(bot).name == "ACTIVE" for bot in look.bots) else "no bot runs"
-    return "; ".join(part for part in (positions, fresh, idle) if part)
+    fresh = "prices fresh" if worst and worst.at and not worst.is_late else ""
+    over = [f"the tape of {account.name} is over, its trades stay to be looked at" for account in tapes_over(look)]
+    idle = "" if any(look.effective(bot).name == "ACTIVE" for bot in look.bots) or over else "no bot runs"
+    return "; ".join(part for part in (positions, fresh, *over, idle) if part)
 
 
 def title(look: Overview, found: list[Trouble]) -> str:

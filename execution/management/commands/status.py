@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
@@ -16,7 +15,7 @@ from execution.core.orders import Purpose
 from execution.management.acting import no_database
 from execution.models import Account, Engine
 from execution.selectors import Overview, overview
-from execution.services import ActRefused, engine_runs
+from execution.services import ActRefused, engine_runs, kill_file_stands, kill_file_told
 from execution.services.acts import account_by_code
 from risk.models import Halt
 
@@ -41,8 +40,8 @@ class Command(BaseCommand):
 
 def _all(desk: Overview, at: datetime) -> Iterator[str]:
     yield f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    if settings.KILL_FILE.exists():
-        yield f"The file {settings.KILL_FILE} stands: nothing trades. Remove it, then clear the kill."
+    if kill_file_stands():
+        yield kill_file_told()
     yield from _section("Halts", ("scope", "mode", "cause", "by", "since", "reason"), _halts(desk, at), "none")
     yield from _section("Accounts", ("account", "env", "phase", "equity", "working", "engine"), _accounts(desk, at), "none")
     yield from _section("Bots", ("bot", "account", "state", "by", "symbols", "placed", "denied"), _bots(desk), "none")

@@ -426,7 +426,7 @@ def clear_page(request: HttpRequest, row: Halt) -> dict[str, Any]:
         "typed": request.POST,
         "phrase": services.clear_phrase(row),
         "ready_at": ready_at,
-        "is_ready": look.at >= ready_at,
+        "is_ready": not row.at <= look.at < ready_at,
         "bots": [bot.code for bot in bots],
         "baselines": [(a, state) for a in accounts_under(look, row) if (state := look.states.get(a.pk))],
         "unverified": unverified,
