@@ -198,7 +198,8 @@ def _notional_max(inputs: Mapping[str, Any]) -> Decimal:
     per_order = given.get("max_notional_per_order", given.get("max_notional"))
     if isinstance(per_order, Mapping):
         per_order = per_order.get(spec.get("id"))
-    return min(_or_none(per_order), _or_none(spec.get("max_notional")))
+    found = _or_none(per_order), _or_none(spec.get("max_notional"))
+    return next((limit for limit in found if limit.is_nan()), None) or min(found)
 
 
 def _rate(inputs: Mapping[str, Any]) -> tuple[int, int] | None:
