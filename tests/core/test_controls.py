@@ -77,9 +77,13 @@ def a_buy(bench: Bench, *, symbol: str = BTC, bot: str = BOT) -> Reason | None:
 def test_it_starts_a_bot_once_it_is_warm() -> None:
     bench = Bench(is_ready=False)
     assert bench.command(K.START, ON_BOT).text == "alpha is warming and then runs."
+    bench.ready()
+    bench.take(BotChanged(at=bench.at, bot=BOT, is_warm=False))
     assert bench.desk.state.bots[BOT].status is BotStatus.WARMING
+    assert a_buy(bench) is Reason.NOT_READY
     bench.take(BotChanged(at=bench.at, bot=BOT, is_warm=True))
     assert bench.desk.state.bots[BOT].status is BotStatus.RUNNING
+    assert a_buy(bench) is None
 
 
 def test_it_stops_a_bot_now(bench: Bench) -> None:
