@@ -135,6 +135,17 @@ class Exits(RuleBasedStateMachine):
         self.bench.deliver(self.picked(self.bench.ready_words(), pick))
 
     @rule(pick=PICK)
+    @precondition(lambda self: self.bench.words)
+    def hear_out_of_turn(self, pick: int) -> None:
+        """Two streams of one venue need not agree about what came first."""
+        self.bench.deliver(self.picked(self.bench.words, pick))
+
+    @rule(pick=PICK)
+    @precondition(lambda self: self.bench.heard)
+    def hear_again(self, pick: int) -> None:
+        self.bench.take(msgspec.structs.replace(self.picked(self.bench.heard, pick), at=self.bench.at))
+
+    @rule(pick=PICK)
     @precondition(lambda self: self.bench.desk.state.watches)
     def touch(self, pick: int) -> None:
         watch = self.picked(list(self.bench.desk.state.watches.values()), pick)

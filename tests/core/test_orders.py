@@ -1,20 +1,14 @@
-"""The order machine: its table row by row, and a venue that says anything, in any order, twice."""
+"""The order machine: its table row by row, and what is done with what nobody expected."""
 
 # mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from execution.core import pnl
 from execution.core.brackets import BracketStatus
-from execution.core.desk import Desk
 from execution.core.messages import (
     CommandKind,
     ExecType,
@@ -27,13 +21,11 @@ from execution.core.messages import (
     VenueFill,
 )
 from execution.core.orders import OrderState, OrdStatus
-from execution.core.state import DeskState
 from execution.core.transitions import TRANSITIONS
 from risk.core.book import EXTERNAL
-from risk.core.units import ZERO, OrdType, Scope, ScopeKind, Side, TimeInForce
-from risk.core.verdict import Capability, HaltCause
-from tests.core.builders import BTC, INSTRUMENTS, Bench, D, decision
-from tests.core.builders import settings as config
+from risk.core.units import OrdType, Scope, ScopeKind, Side, TimeInForce
+from risk.core.verdict import HaltCause
+from tests.core.builders import BTC, Bench, D, decision
 
 S, X = OrdStatus, ExecType
 
@@ -302,198 +294,3 @@ def test_it_waits_for_the_fills_that_the_end_of_an_order_tells_of(bench: Bench) 
 def foreign_fill(bench: Bench, cl_ord_id: str, exec_id: str = "f1", **changes: Any) -> Reported:
     fields: dict[str, Any] = {"symbol": BTC, "side": Side.BUY, "last_qty": D(2), "last_px": D(100), "order_id": f"v{cl_ord_id}"}
     return Reported(at=bench.at, cl_ord_id=cl_ord_id, exec_type=X.TRADE, exec_id=exec_id, **(fields | changes))
-
-
-# --- a venue that says anything ----------------------------------------------------------------------------------------------
-
-QTY = st.sampled_from(["1", "3", "4", "10"])
-WORDS = [x for x in X if x not in {X.TRADE_CANCEL, X.TRADE_CORRECT, X.NOT_SENT, X.SEND_REFUSED, X.SEND_UNKNOWN, X.NEVER_ARRIVED}]
-CAN_REPLACE = msgspec.structs.replace(config(), capabilities=(*config().capabilities, Capability.REPLACE))
-
-
-class HostileVenue(RuleBasedStateMachine):
-    """Any word about any order, twice, late, or about orders that never were. What was booked must add up all the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bench = Bench(CAN_REPLACE)
-        #: what truly filled, as the venue has it now
-        self.fills: dict[tuple[str, str], tuple[Side, Decimal, Decimal, Decimal]] = {}
-        self.cum_qtys: dict[str, Decimal] = {}
-        self.reports: list[Reported] = []
-        self.n = 0
-
-    @initialize()
-    def begin(self) -> None:
-        self.bench.buy("10")
-
-    @property
-    def orders(self) -> list[OrderState]:
-        return list(self.bench.desk.state.orders.values())
-
-    @rule(signal=st.sampled_from([SignalKind.BUY, SignalKind.SELL, SignalKind.CLOSE]), qty=QTY)
-    def decide(self, signal: SignalKind, qty: str) -> None:
-        stops = {SignalKind.BUY: ("98", "104"), SignalKind.SELL: ("102", "96")}.get(signal)
-        given = {"stop_loss": D(stops[0]), "take_profit": D(stops[1])} if stops else {}
-        digest = self.bench.desk.digest()
-        signal_record = self.bench.decide(decision(signal, qty, **given))
-        assert signal_record.is_approved == (self.bench.desk.digest() != digest)
-
-    @rule(
-        pick=st.integers(0, 30),
-        word=st.sampled_from(WORDS),
-        qty=QTY,
-        px=st.sampled_from(["97", "100", "103"]),
-        leaves=st.sampled_from([None, ZERO, D(2)]),
-    )
-    def say(self, pick: int, word: ExecType, qty: str, px: str, leaves: Decimal | None) -> None:
-        order = self.orders[pick % len(self.orders)]
-        self.n += 1
-        is_fill = word is X.TRADE
-        report = Reported(
-            at=self.bench.at,
-            cl_ord_id=order.cl_ord_id,
-            exec_type=word,
-            order_id="v",
-            exec_id=f"e{self.n}" if is_fill else "",
-            last_qty=D(qty) if is_fill else ZERO,
-            last_px=D(px) if is_fill else ZERO,
-            fee=D("0.1") if is_fill else ZERO,
-            fee_currency="USDT",
-            leaves_qty=leaves,
-        )
-        if is_fill:
-            self.fills[order.cl_ord_id, report.exec_id] = (order.side, D(qty), D(px), D("0.1"))
-        self.reports.append(report)
-        self.bench.take(report)
-
-    @precondition(lambda self: bool(self.fills))
-    @rule(pick=st.integers(0, 100), leaves=st.sampled_from([None, ZERO, D(1)]), qty=st.none() | QTY)
-    def take_back(self, pick: int, leaves: Decimal | None, qty: str | None) -> None:
-        """Bust a fill, or correct it to another quantity."""
-        (cl_ord_id, exec_id), (side, _, px, fee) = list(self.fills.items())[pick % len(self.fills)]
-        self.n += 1
-        word = X.TRADE_CANCEL if qty is None else X.TRADE_CORRECT
-        fields = {"exec_id": f"b{self.n}", "exec_ref_id": exec_id, "leaves_qty": leaves}
-        self.bench.report(cl_ord_id, word, qty or "0", str(px), **fields)
-        self.reports.append(self.bench.journal[-1])  # type: ignore[arg-type]
-        del self.fills[cl_ord_id, exec_id]
-        if qty is not None:
-            self.fills[cl_ord_id, f"b{self.n}"] = (side, D(qty), px, fee)
-        self.cum_qtys.clear()
-
-    @rule(pick=st.integers(0, 30), qty=QTY)
-    def take_back_what_never_came(self, pick: int, qty: str) -> None:
-        """The bust overtakes its fill."""
-        order = self.orders[pick % len(self.orders)]
-        self.n += 1
-        self.bench.report(order, X.TRADE_CANCEL, exec_id=f"b{self.n}", exec_ref_id=f"e{self.n}")
-        self.bench.report(order, X.TRADE, qty, exec_id=f"e{self.n}")
-
-    @rule(pick=st.integers(0, 30), qty=QTY, px=st.none() | st.sampled_from(["97", "103"]))
-    def replace(self, pick: int, qty: str, px: str | None) -> None:
-        order = self.orders[pick % len(self.orders)]
-        self.bench.replace(order, qty=qty, **({"price": px} if px and order.price is not None else {}))
-
-    @rule(pick=st.integers(0, 30), word=st.sampled_from([X.REPLACED, X.REPLACE_REJECTED, X.PENDING_REPLACE]), qty=st.none() | QTY)
-    def answer_replace(self, pick: int, word: ExecType, qty: str | None) -> None:
-        """About any replace ever asked, with the terms or without."""
-        ids = [replace_id for order in self.orders for replace_id in order.replace_ids]
-        if ids:
-            self.bench.report(ids[pick % len(ids)], word, order_qty=D(qty) if qty is not None else None)
-
-    @precondition(lambda self: bool(self.reports))
-    @rule(pick=st.integers(0, 100))
-    def repeat(self, pick: int) -> None:
-        self.bench.take(msgspec.structs.replace(self.reports[pick % len(self.reports)], at=self.bench.at))
-
-    @rule(pick=st.integers(0, 30), outcome=st.sampled_from(SendOutcome), request=st.sampled_from(["new", "cancel", "replace"]))
-    def fail(self, pick: int, outcome: SendOutcome, request: str) -> None:
-        order = self.orders[pick % len(self.orders)]
-        cl_ord_id = order.replace_ids[-1] if request == "replace" and order.replace_ids else order.cl_ord_id
-        self.bench.take(SendFailed(at=self.bench.at, cl_ord_id=cl_ord_id, outcome=outcome, request=request))
-
-    @rule(pick=st.integers(0, 30), is_known=st.booleans())
-    def find(self, pick: int, is_known: bool) -> None:
-        order = self.orders[pick % len(self.orders)]
-        shown = Bench.shown(order) if is_known else None
-        self.bench.take(OrderFound(at=self.bench.at, cl_ord_id=order.cl_ord_id, asked_at=self.bench.at, order=shown))
-
-    @rule(pick=st.integers(0, 30), kind=st.sampled_from([CommandKind.CANCEL_ORDER, CommandKind.CANCEL_BRACKET, CommandKind.KILL]))
-    def ask(self, pick: int, kind: CommandKind) -> None:
-        order = self.orders[pick % len(self.orders)]
-        self.bench.command(kind, target=order.cl_ord_id, halt_id=f"h{self.n}")
-
-    @rule()
-    def agree(self) -> None:
-        self.bench.reconcile()
-
-    @rule(seconds=st.sampled_from([0.1, 0.3, 1.5, 12.0]))
-    def wait(self, seconds: float) -> None:
-        self.bench.wait(seconds)
-
-    @rule()
-    def restart(self) -> None:
-        """The state that a snapshot restores goes on as if nothing had been."""
-        restored = msgspec.msgpack.decode(msgspec.msgpack.encode(self.bench.desk.state), type=DeskState)
-        assert restored == self.bench.desk.state
-        self.bench.desk = Desk(restored)
-
-    @invariant()
-    def quantities_balance(self) -> None:
-        for order in self.orders:
-            booked = [f for (cl_ord_id, _), f in self.fills.items() if cl_ord_id == order.cl_ord_id]
-            assert order.cum_qty == sum((qty for _, qty, _, _ in booked), ZERO)
-            assert order.leaves_qty == (0 if order.done else order.order_qty - order.cum_qty)
-            assert order.done or order.leaves_qty > 0
-            assert len(set(order.exec_ids)) == len(order.exec_ids)
-
-    @invariant()
-    def only_a_bust_takes_back(self) -> None:
-        for order in self.orders:
-            assert order.cum_qty >= self.cum_qtys.get(order.cl_ord_id, ZERO)
-            self.cum_qtys[order.cl_ord_id] = order.cum_qty
-
-    @invariant()
-    def position_is_the_sum_of_fills(self) -> None:
-        assert self.bench.qty() == sum((side.sign * qty for side, qty, _, _ in self.fills.values()), ZERO)
-
-    @invariant()
-    def money_is_the_sum_of_fills(self) -> None:
-        state = self.bench.desk.state
-        flow = sum((-side.sign * qty * px for side, qty, px, _ in self.fills.values()), ZERO)
-        fees = sum((fee for _, _, _, fee in self.fills.values()), ZERO)
-        position = state.positions.get(BTC)
-        worth = position.cost if position is not None else ZERO
-        unrealised = position.unrealised if position is not None else ZERO
-        assert state.account.realised == flow + worth
-        assert state.account.equity == D(100_000) + state.account.realised + unrealised - fees
-        assert pnl.equity(state.account.cash, state.positions.values(), INSTRUMENTS) == state.account.equity
-
-    @invariant()
-    def brackets_protect_no_more_than_is_open(self) -> None:
-        for side in Side:
-            open_qty = sum((b.open_qty for b in self.bench.desk.state.brackets.values() if b.side is side), ZERO)
-            assert open_qty <= max(self.bench.qty() * side.sign, ZERO)
-
-    @invariant()
-    def every_open_quantity_is_protected_or_somebody_is_told(self) -> None:
-        state = self.bench.desk.state
-        for bracket in state.brackets.values():
-            if not bracket.open_qty or bracket.is_stop_waived:
-                continue
-            stops = [state.orders[i] for i in bracket.stop_ids if state.orders[i].is_resting]
-            if sum((o.leaves_qty for o in stops), ZERO) < bracket.open_qty:
-                assert bracket.is_naked or f"naked:{bracket.bracket_id}" in state.timers
-                assert bracket.status is not BracketStatus.ARMED
-
-    @invariant()
-    def a_position_turned_by_an_exit_is_nobodys(self) -> None:
-        if any(key.startswith("overshoot:") for key in self.bench.desk.state.alarms):
-            assert self.bench.desk.state.positions[BTC].bot == EXTERNAL or not self.bench.qty()
-
-
-HostileVenue.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-TestHostileVenue = HostileVenue.TestCase

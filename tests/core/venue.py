@@ -98,6 +98,8 @@ class VenueBench(Bench):
     def __init__(self, config: DeskSettings) -> None:
         self.requests: list[Request] = []
         self.words: list[Event] = []
+        #: what the desk was told, oldest first
+        self.heard: list[Event] = []
         self.truths: list[Truth] = []
         self.position = ZERO
         self._fills = 0
@@ -258,6 +260,7 @@ class VenueBench(Bench):
 
     def deliver(self, word: Event) -> None:
         self.words.remove(word)
+        self.heard.append(word)
         self.take(msgspec.structs.replace(word, at=self.at))
 
     def settle(self) -> None:
