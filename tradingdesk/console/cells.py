@@ -203,7 +203,8 @@ def bot_price_age(bot: Bot, context: Context) -> Html:
     if not times:
         return NONE
     oldest = min(times)
-    return format_html('<span class="{}">{}</span>', "warn" if look.at - oldest > strip.PRICE_AGE else "", age(oldest, look.at))
+    is_late = look.at - oldest > strip.price_age_max(look, bot.account_id)
+    return format_html('<span class="{}">{}</span>', "warn" if is_late else "", age(oldest, look.at))
 
 
 def bot_working(bot: Bot, context: Context) -> Html:
@@ -348,7 +349,12 @@ def order_acts(row: Order, context: Context) -> Html:
         return ""
     is_leg = bool(row.bracket_id) and row.bracket_id != row.cl_ord_id
     name = "console:leg-cancel" if is_leg else "console:order-cancel"
-    return post_button("Cancel", reverse(name, args=[account, row.cl_ord_id]))
+    return post_button("Cancel", reverse(name, args=[account, row.cl_ord_id]), _css_of(row))
+
+
+def _css_of(row: Order) -> str:
+    """What takes protection away does not look like what takes an entry away."""
+    return "danger" if row.purpose == Purpose.STOP_LOSS else ""
 
 
 # --- brackets ----------------------------------------------------------------------------------------------------------
@@ -415,7 +421,7 @@ def bracket_acts(row: Bracket, context: Context) -> Html:
         return ""
     args = [context.look.accounts_by_id[row.account_id].code, row.bracket_id]
     legs = [
-        post_button(f"Cancel {name}", reverse("console:leg-cancel", args=[args[0], leg]))
+        post_button(f"Cancel {name}", reverse("console:leg-cancel", args=[args[0], leg]), _css_of(order))
         for name, leg in (("target", row.target_id), ("stop", row.stop_id))
         if (order := context.look.orders_by_id.get((row.account_id, leg))) and order.ord_status != OrdStatus.PENDING_CANCEL
     ]
@@ -460,7 +466,7 @@ def position_mark(row: Position, context: Context) -> Html:
     if row.mark is None:
         return mark_safe('<span class="warn">none</span>')
     mark, aged = _price(row.mark, row.symbol, context.look), age(row.marked_at, context.look.at)
-    if row.marked_at and context.look.at - row.marked_at > 2 * strip.PRICE_AGE:
+    if row.marked_at and context.look.at - row.marked_at > strip.PRICE_AGE + strip.price_age_max(context.look, row.account_id):
         return format_html('<span class="stale">{} <small>stale {}</small></span>', mark, aged)
     return format_html("{} <small>{}</small>", mark, aged)
 

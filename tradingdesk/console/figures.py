@@ -96,7 +96,7 @@ def measured(reading: Reading) -> str:
 @register.filter
 def bar(reading: Reading) -> str:
     """The length of a meter's bar, of a hundred."""
-    return f"{min(reading.used_pct or ZERO, HUNDRED):.1f}"
+    return f"{max(ZERO, min(reading.used_pct or ZERO, HUNDRED)):.1f}"
 
 
 @register.filter
