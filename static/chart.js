@@ -20,11 +20,15 @@
     };
   }
 
+  function colours() {
+    return { upColor: css("--up"), downColor: css("--down"), wickUpColor: css("--up"), wickDownColor: css("--down") };
+  }
+
   function build(data) {
     const places = (data.tick.split(".")[1] || "").length;
     chart = createChart(box, { ...look(), autoSize: true });
     candles = chart.addSeries(CandlestickSeries, {
-      upColor: css("--up"), downColor: css("--down"), borderVisible: false, wickUpColor: css("--up"), wickDownColor: css("--down"),
+      ...colours(), borderVisible: false,
       priceFormat: { type: "price", precision: places, minMove: Number(data.tick) },
       lastValueVisible: true, priceLineVisible: false, autoscaleInfoProvider: withLevels,
     });
@@ -103,6 +107,10 @@
     box = document.getElementById("chart");
     if (box) load();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart?.applyOptions(look()));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    chart?.applyOptions(look());
+    candles?.applyOptions(colours());
+    if (chart) load();
+  });
   load();
 })();
