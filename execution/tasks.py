@@ -13,7 +13,7 @@ import redis
 from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from execution.models import Account, Bar, BotLog, Engine, JournalEntry, Snapshot
@@ -87,7 +87,8 @@ def journal_prune(account: Account) -> int:
     if newest is None:
         return 0
     before = timezone.now() - timedelta(days=settings.RETENTION_DAYS["journal"])
-    covered = JournalEntry.objects.filter(account=account, epoch=newest.epoch, seq__lte=newest.seq, at__lt=before)
+    is_covered = Q(epoch=newest.epoch, seq__lte=newest.seq) | ~Q(epoch=newest.epoch)
+    covered = JournalEntry.objects.filter(is_covered, account=account, at__lt=before)
     oldest_kept = Snapshot.objects.filter(account=account, epoch=newest.epoch).order_by("-seq")[:SNAPSHOTS_KEPT]
     first_seq = min(row.seq for row in oldest_kept)
     _delete(Snapshot.objects.filter(account=account, epoch=newest.epoch, seq__lt=first_seq, at__lt=before))

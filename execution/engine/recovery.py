@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from typing import Final, NamedTuple
+
+import msgspec
+from django.db import transaction
+from django.db.models import F
 
 from execution.core.desk import Desk
 from execution.core.messages import DeskSettings
 from execution.core.state import CORE_VERSION
-from execution.models import Account
+from execution.models import Account, Lease
 from execution.store import journal
-from execution.store.journal import Entry, Loaded
+from execution.store.journal import Entry, Image, Loaded
 from execution.store.projections import SignalFold, signals_last
 from execution.store.settings import settings_version_ensure, settings_version_value
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 EPOCH_LENGTH: Final = 4
+#: more than claims can have been lost with what a backup lacks
+TOKENS_LEFT_BEHIND: Final = 1_000_000
 
 
 class ReplayDiffers(Exception):
     """Replaying the journal gave another state than the one that was recorded."""
+
+
+class Renewed(NamedTuple):
+    """A journal that goes on under another name, from this sequence number."""
+
+    old: str
+    new: str
+    seq: int
 
 
 class Recovered(NamedTuple):
@@ -67,6 +82,23 @@ def replay(desk: Desk, entry: Entry) -> None:
         raise ReplayDiffers(f"after event {entry.seq} ({type(entry.event).__name__}) the Desk stands at {desk.seq}")
     if entry.core_version == CORE_VERSION and desk.digest() != entry.digest:
         raise ReplayDiffers(f"the digest differs at event {entry.seq} ({type(entry.event).__name__})")
+
+
+def renew(account: Account, *, at: datetime) -> Renewed | None:
+    """Go on under a new epoch from where the journal ends: after a restore, the ids that were lost must not be drawn again.
+
+    The lease's token leaves every engine behind that still believes it has the account. None where the account never ran; raises
+    JournalBroken or ReplayDiffers.
+    """
+    loaded = journal.load(account.pk)
+    if loaded is None:
+        return None
+    desk = rebuild(account.code, loaded)
+    epoch = epoch_draw()
+    with transaction.atomic():
+        journal.begin(account.pk, epoch, Image(desk.seq, at, msgspec.msgpack.encode(desk.state)))
+        Lease.objects.filter(account=account).update(engine="", expires_at=None, token=F("token") + TOKENS_LEFT_BEHIND)
+    return Renewed(loaded.epoch, epoch, desk.seq)
 
 
 def epoch_draw() -> str:

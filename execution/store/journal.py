@@ -129,28 +129,40 @@ def _write_image(cursor: CursorWrapper, account_id: int, epoch: str, image: Imag
     _SNAPSHOTS.write(cursor, [row])
 
 
+def begin(account_id: int, epoch: str, image: Image) -> None:
+    """Begin a journal of this name with a state that is already there: what comes next is entry `image.seq` + 1 of it."""
+    with connection.cursor() as cursor:
+        _write_image(cursor, account_id, epoch, image)
+
+
 def load(account_id: int) -> Loaded | None:
     """The newest valid snapshot and the entries after it; None when the account never ran.
 
     Raises JournalBroken where entries are missing or unreadable.
     """
-    epoch = JournalEntry.objects.filter(account_id=account_id).order_by("-id").values_list("epoch", flat=True).first()
-    image = _newest_image(account_id, epoch)
-    if epoch is None and image is None:
+    epoch = _epoch(account_id)
+    if epoch is None:
         return None
-    state = image[1] if image else None
-    epoch = epoch or (image[0] if image else "")
+    state = _newest_image(account_id, epoch)
     tail = list(entries(account_id, epoch, after=state.seq if state else 0))
+    if state is None and not tail:
+        raise JournalBroken(f"epoch {epoch} has no entry, and no snapshot that can be read")
     return Loaded(epoch, state, tail)
 
 
-def _newest_image(account_id: int, epoch: str | None) -> tuple[str, DeskState] | None:
+def _epoch(account_id: int) -> str | None:
+    """The journal's name. A renewed one begins with a snapshot, which may be all there is of it."""
+    image = Snapshot.objects.filter(account_id=account_id).order_by("-id").values_list("epoch", flat=True).first()
+    return image or JournalEntry.objects.filter(account_id=account_id).order_by("-id").values_list("epoch", flat=True).first()
+
+
+def _newest_image(account_id: int, epoch: str) -> DeskState | None:
     """The newest snapshot that is what was written, of our schema. A damaged one is passed over: an older one replays further."""
-    rows = Snapshot.objects.filter(account_id=account_id, schema=SCHEMA, **({"epoch": epoch} if epoch else {}))
+    rows = Snapshot.objects.filter(account_id=account_id, schema=SCHEMA, epoch=epoch)
     for row in rows.order_by("-seq").iterator(chunk_size=1):
         raw = bytes(row.state)
         if state_hash(raw) == row.state_hash:
-            return row.epoch, _state_decoded(row.seq, raw)
+            return _state_decoded(row.seq, raw)
     return None
 
 
