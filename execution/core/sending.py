@@ -114,16 +114,15 @@ def book_of(
 
 
 def entries_in_flight(turn: Turn, bot: str, symbol: str, *, part_of: str = "") -> int:
-    """The entries of a bot and symbol that are pending, working or UNKNOWN. One that goes in slices is one until it is over.
+    """The entries of a bot and symbol that are pending, working or UNKNOWN, and those whose next slice waits for its time.
 
-    For a slice of the decision `part_of` those that it went in before count by themselves.
+    `part_of` is the decision whose slice asks: the rest of that one is not in its way.
     """
-    parents = turn.state.parents
-    entries = [order for order in turn.index.orders_of(symbol) if order.purpose is Purpose.ENTRY and order.bot == bot]
-    if not parents:
-        return len(entries)
-    whole = sum(key != part_of and (p.proposal.bot, p.proposal.symbol) == (bot, symbol) for key, p in parents.items())
-    return whole + sum(order.decision_id == part_of or order.decision_id not in parents for order in entries)
+    working = [order.decision_id for order in turn.index.orders_of(symbol) if order.purpose is Purpose.ENTRY and order.bot == bot]
+    return len(working) + sum(
+        key not in working and key != part_of and (parent.proposal.bot, parent.proposal.symbol) == (bot, symbol)
+        for key, parent in turn.state.parents.items()
+    )
 
 
 def entries_coming(turn: Turn, bot: str, symbol: str, side: Side) -> int:
