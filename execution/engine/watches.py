@@ -7,7 +7,7 @@ from typing import Final
 
 from execution.core.messages import PriceAged, Touched, Trailed, Watch
 from execution.core.trailing import Trail, followed, is_triggered
-from risk.core.units import Quote
+from risk.core.units import ZERO, Quote
 
 #: the Desk hears of a better extreme at most this often
 _TELL_EVERY: Final = timedelta(seconds=1)
@@ -56,8 +56,13 @@ class Watches:
                 self._heard.pop(symbol, None)
 
     def on_quote(self, quote: Quote, at: datetime) -> list[Told]:
-        """What a quote has to tell: that prices are back, that a watch fired, that a trail's extreme is better."""
+        """What a quote has to tell: that prices are back, that a watch fired, that a trail's extreme is better.
+
+        One that nobody can trade at, crossed or without a price, is none: a stop that fired on it would close on an error.
+        """
         told: list[Told] = []
+        if not ZERO < quote.bid <= quote.ask:
+            return told
         if quote.symbol in self._stale:
             self._stale.discard(quote.symbol)
             told.append(PriceAged(at=at, symbol=quote.symbol, is_stale=False, last_at=at))
