@@ -33,7 +33,7 @@ from execution.core.messages import (
     Woke,
 )
 from execution.simulator import promises as promised
-from execution.simulator.books import DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers
+from execution.simulator.books import Bare, DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers
 from execution.simulator.facts import (
     Asked,
     Began,
@@ -80,7 +80,9 @@ _REQUESTS: Final = {Approved: "new", SendCancel: "cancel", SendReplace: "replace
 class Auditor:
     """Takes every fact in order. `broken` is the first promise that did not hold."""
 
-    def __init__(self, settings: DeskSettings) -> None:
+    def __init__(self, settings: DeskSettings, *, lag_s: float = 0.0) -> None:
+        #: how old the venue's answers are
+        self._lag_s = lag_s
         self.broken: Broken | None = None
         self.venue = VenueBooks()
         self.desk = DeskBooks(settings)
@@ -108,13 +110,15 @@ class Auditor:
         #: decision that goes in slices → all of it
         self._whole: dict[str, Decimal] = {}
         self._approved: set[str] = set()
+        #: orders that are over by the desk's own conclusion
+        self._given_up: set[str] = set()
         self._quotes: dict[str, Quote] = {}
         self._rows: dict[str, tuple[Halt, float]] = {}
         self._asked: dict[str, tuple[CommandSpec, float]] = {}
         self._answers: dict[str, CommandStatus] = {}
-        self._bare_since: dict[str, float] = {}
+        self._bare: dict[str, Bare] = defaultdict(Bare)
         self._waived: set[str] = set()
-        #: stops that nobody but the desk holds, and since when the price is beyond all of them
+        #: stops that nobody but the desk holds, and when the price was beyond all of them first
         self._stops: dict[str, list[Decimal]] = defaultdict(list)
         self._beyond_since: dict[str, float] = {}
         self._holds_stops = Capability.STOP_ORDERS in settings.capabilities
@@ -128,7 +132,7 @@ class Auditor:
     def _readers(self) -> dict[type[Fact], tuple[Callable[[Any], None], ...]]:
         """What looks at each kind of fact, in order."""
         return {
-            Taken: (self.venue.taken, self._look),
+            Taken: (self._comes_after_all, self.venue.taken, self._look),
             Changed: (self.venue.changed, self._look),
             Filled: (self._kept_to_its_side, self.venue.filled, self._look),
             Busted: (self.venue.busted, self._look),
@@ -189,6 +193,11 @@ class Auditor:
         hostile_t = max(self._hostile_t, self._hostile.get(symbol, _LONG_AGO) if symbol else _LONG_AGO)
         return self._t - max(since, self._able_since, self._unable_until, hostile_t) > bound_s
 
+    def _bound_s(self, symbol: str, since: float, *, quick_s: float) -> float:
+        """How long what is owed may take: `quick_s` where nothing unfriendly concerned the symbol since then, else as doubts take."""
+        is_quiet = max(self._hostile_t, self._hostile.get(symbol, _LONG_AGO)) < since
+        return min(quick_s, self._doubt_s) if is_quiet else self._doubt_s
+
     # --- commits -------------------------------------------------------------------------------------------------------
 
     def _committed(self, commit: Committed) -> None:
@@ -221,6 +230,7 @@ class Auditor:
                 self._explained(row, commit)
             case "order":
                 self._one_order_a_decision(row)
+                self._not_given_up_too_early(row)
             case "account":
                 links = row.links_down
                 is_ready = row.is_reconciled and "ORDERS" not in links and "LEASE" not in links
@@ -263,6 +273,19 @@ class Auditor:
             whole = self._whole.get(row.decision_id, ZERO)
             is_one = len(entries) == 1 or sum(entries.values()) <= whole
             self.holds(is_one, promised.ONCE, f"{row.decision_id} became {' and '.join(entries)}, of {whole} in slices")
+
+    def _not_given_up_too_early(self, row: OrderRow) -> None:
+        """What the desk concludes of itself to be over neither works at the venue, nor is on its way there."""
+        if row.done is None or not row.is_presumed:
+            self._given_up.discard(row.cl_ord_id)
+        elif row.cl_ord_id not in self._given_up:
+            self._given_up.add(row.cl_ord_id)
+            works = any(order.cl_ord_id == row.cl_ord_id for order in self.venue.open.values())
+            self.holds(not works, promised.GIVEN_UP, f"{row.cl_ord_id} ({row.ord_rej_reason or row.done}) works at the venue")
+
+    def _comes_after_all(self, taken: Taken) -> None:
+        how = f"{taken.cl_ord_id} reached the venue after it was given up"
+        self.holds(taken.cl_ord_id not in self._given_up, promised.GIVEN_UP, how)
 
     # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -332,6 +355,8 @@ class Auditor:
         held = {symbol for symbol, row in self.desk.positions.items() if row.qty}
         symbols = held | {row.symbol for row in mine}
         self._most("positions_max", 0 if asked.symbol in symbols else len(symbols) + 1, limits.positions_max)
+        against = asked.side.sign * self.desk.qty(asked.symbol) < 0
+        self.holds(not against, promised.LIMITS, f"an entry of {asked.symbol} left against what is open of it")
         self.holds(asked.symbol in bot.symbols, promised.LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
         if limits.gross_exposure_pct is not None:
             gross = self._gross(mine, asked, price)
@@ -405,11 +430,10 @@ class Auditor:
     def _look(self, fact: Any) -> None:
         """A position may be bare, or covered, from this moment."""
         for symbol in self.venue.positions:
-            if not self.venue.uncovered(symbol):
-                self._bare_since.pop(symbol, None)
+            uncovered = self.venue.uncovered(symbol)
+            self._bare[symbol].see(fact.t, uncovered)
+            if not uncovered:
                 self._alarmed.pop(symbol, None)
-            elif symbol not in self._bare_since:
-                self._bare_since[symbol] = fact.t
             if isinstance(fact, Filled) and not self.venue.positions[symbol]:
                 self._waived.discard(symbol)
                 self._odd.discard(symbol)
@@ -420,8 +444,9 @@ class Auditor:
         if self._t > self._lease_until:
             self._is_ready = False
         if self._holds_stops:
-            for symbol, since in self._bare_since.items():
-                self._protected(symbol, since)
+            for symbol, bare in self._bare.items():
+                if bare.since is not None:
+                    self._protected(symbol, bare.since)
         else:
             self._watched(told.quote)
         for halt, since in self._rows.values():
@@ -450,22 +475,38 @@ class Auditor:
         self.holds(not is_late, promised.PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
 
     def _watched(self, quote: Quote) -> None:
-        """Where the venue holds no stops, a price beyond all of them closes the position, if the settings have them watched."""
+        """Where the venue holds no stops, a price beyond all of them closes the position, if the settings have them watched.
+
+        One that was heard does, whatever the price did then; of one that perhaps was not, only what lasts.
+        """
         symbol, stops, values = quote.symbol, self._stops.get(quote.symbol), self._values(quote.symbol)
         held = self.venue.positions[symbol]
-        is_watched = values is not None and values.unsupported_protection is UnsupportedProtection.EMULATE
-        if not stops or not held or not is_watched or symbol in self._waived or symbol in self._odd:
+        if not stops or not held or values is None or symbol in self._waived or symbol in self._odd:
             return
-        if not (quote.ask <= min(stops) if held > 0 else quote.bid >= max(stops)):
+        if values.unsupported_protection is not UnsupportedProtection.EMULATE or not ZERO < quote.bid <= quote.ask:
+            return
+        is_beyond = quote.ask <= min(stops) if held > 0 else quote.bid >= max(stops)
+        since = self._beyond_since.get(symbol)
+        if since is not None and self._t_entered(symbol) >= since:
+            since = None
+        if not (is_beyond or (since is not None and self._was_heard(since, symbol))):
             self._beyond_since.pop(symbol, None)
             return
-        since = self._beyond_since.setdefault(symbol, self._t)
-        is_late = self._overdue(since, self._doubt_s, symbol)
-        self.holds(
-            not is_late,
-            promised.PROTECTED,
-            f"{held} {symbol} is open since {since:.3f} s beyond its stop {stops[-1]}, at {quote.last}",
-        )
+        since = self._beyond_since[symbol] = self._t if since is None else since
+        # a target makes room first where it could open something
+        quick_s = (values.exit_wait_ms or 2000) / 1000 + 1.0
+        bound_s = self._bound_s(symbol, self.venue.opened_t.get(symbol, 0.0), quick_s=quick_s)
+        is_late = self._overdue(since, bound_s, symbol)
+        how = f"{held} {symbol} is open, and the price was beyond its stop {stops[-1]} at {since:.3f} s"
+        self.holds(not is_late, promised.PROTECTED, how)
+
+    def _t_entered(self, symbol: str) -> float:
+        """When an entry of the symbol last filled."""
+        return max(self._entered.get((symbol, side), _LONG_AGO) for side in Side)
+
+    def _was_heard(self, since: float, symbol: str) -> bool:
+        """Whether what was told then was heard for certain: by an engine that could act then, and could go on."""
+        return self._able_since < since and self._overdue(since, _HEARD_S, symbol)
 
     def _values(self, symbol: str) -> RiskSettings | None:
         settings = self.desk.settings
@@ -488,7 +529,8 @@ class Auditor:
         for halt, since in self._rows.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
                 is_asked = self._cancels_begun.get(order.cl_ord_id, _LONG_AGO) >= order.taken_t
-                is_late = not is_asked and self._overdue(max(since, order.taken_t), self._doubt_s, order.symbol)
+                bound_s = self._bound_s(order.symbol, order.taken_t, quick_s=self._notice_s + 1.0)
+                is_late = not is_asked and self._overdue(max(since, order.taken_t), bound_s, order.symbol)
                 self.holds(
                     not is_late, promised.NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled"
                 )
@@ -521,7 +563,7 @@ class Auditor:
 
     def _verified(self, spec: CommandSpec, answer: AnswerCommand, event: Reconciled) -> None:
         """What stood against it during the whole question was there, and was not seen."""
-        known_t = self._t - (event.at - event.asked_at).total_seconds()
+        known_t = self._t - (event.at - event.asked_at).total_seconds() - self._lag_s
         for order in self.venue.open.values():
             asked = self._submitted.get(order.cl_ord_id)
             if asked is None or order.taken_t >= known_t or not covers(spec.scope, bot=asked.bot, symbol=asked.symbol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -119,6 +119,30 @@ class VenueBooks:
         return max(abs(held) - stops, ZERO)
 
 
+class Bare:
+    """What of a position no stop covers, and since when: what was bare first is covered first."""
+
+    def __init__(self) -> None:
+        #: since when, and how much
+        self._parts: deque[tuple[float, Decimal]] = deque()
+        self._qty = ZERO
+
+    @property
+    def since(self) -> float | None:
+        return self._parts[0][0] if self._parts else None
+
+    def see(self, t: float, qty: Decimal) -> None:
+        """So much is bare at this moment."""
+        more, self._qty = qty - self._qty, qty
+        if more > 0:
+            self._parts.append((t, more))
+        while more < 0:
+            since, part = self._parts.popleft()
+            more += part
+            if more > 0:
+                self._parts.appendleft((since, more))
+
+
 # --- what the desk says --------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +164,8 @@ class OrderRow(msgspec.Struct):
     pending: str | None = None
     is_unknown: bool = False
     is_accepted: bool = False
+    is_presumed: bool = False
+    ord_rej_reason: str = ""
     reserve_px: Decimal = ZERO
 
     @property

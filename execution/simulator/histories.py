@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from execution.simulator.market import puppets
 from execution.simulator.promises import Broken
 from execution.simulator.scene import Scene, scene_of
 from execution.simulator.steps import KINDS, Step, steps_of
-from execution.simulator.world import World
+from execution.simulator.world import Act, World
 
 
 class History(NamedTuple):
@@ -30,11 +30,16 @@ class History(NamedTuple):
 def happen(scene: Scene, steps: Iterable[Step]) -> History:
     """Let these steps happen in this scene."""
     steps = tuple(steps)
+    return History(scene, steps, played(scene, [(step.at, partial(KINDS[step.kind].do, **step.args)) for step in steps]))
+
+
+def played(scene: Scene, acts: Sequence[Act]) -> World:
+    """The world of this scene after these acts, however it ended."""
     with puppets() as strings, _silence():
         world = World(scene, strings)
-        world.run([(step.at, partial(KINDS[step.kind].do, **step.args)) for step in steps])
+        world.run(acts)
         world.close()
-    return History(scene, steps, world)
+    return world
 
 
 @contextmanager

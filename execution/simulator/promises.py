@@ -20,6 +20,7 @@ EXPLAINED: Final = "every decision explains itself"
 DENIED: Final = "a denied decision sends nothing"
 NOTHING_LOST: Final = "no fill is lost, and none is booked twice"
 AGREED: Final = "in peace the desk and the venue agree about every order"
+GIVEN_UP: Final = "no order is given up that works at the venue, or reaches it later"
 SURVIVES: Final = "a halt stands until a person clears it"
 ANSWERED: Final = "every command is answered"
 ALIVE: Final = "an engine never fails by itself"
@@ -39,6 +40,7 @@ PROMISES: Final = (
     DENIED,
     NOTHING_LOST,
     AGREED,
+    GIVEN_UP,
     SURVIVES,
     ANSWERED,
     ALIVE,

@@ -129,10 +129,11 @@ def _can(venue: VenueKind) -> str:
     return f"{venue.name} ({', '.join(words) or 'nothing else'})"
 
 
-def scene_of(seed: int) -> Scene:
-    """The scene of a seed."""
+def scene_of(seed: int, *, venue: VenueKind | None = None) -> Scene:
+    """The scene of a seed; at this venue, where one is named, and else as it was drawn."""
     chance = Random(f"{seed}/scene")
-    venue = chance.choices(VENUES, weights=[kind.weight for kind in VENUES])[0]
+    drawn = chance.choices(VENUES, weights=[kind.weight for kind in VENUES])[0]
+    venue = drawn if venue is None else venue
     symbols = list(_INSTRUMENTS)[: chance.choice((1, 1, 2, 3))]
     base = risk_of(chance)
     settings = DeskSettings(
@@ -201,7 +202,7 @@ def risk_of(chance: Random, **changes: Any) -> RiskSettings:
         "entries_in_flight_max": chance.choice((1, 1, 3)),
         "entry_ttl_s": chance.choice((5, 30, 300)),
         "flip_policy": chance.choice(list(FlipPolicy)),
-        "unsupported_protection": chance.choice((UnsupportedProtection.EMULATE, *UnsupportedProtection)),
+        "unsupported_protection": chance.choice((*[UnsupportedProtection.EMULATE] * 6, *UnsupportedProtection)),
         "naked_policy": chance.choice((NakedPolicy.CLOSE_POSITION, NakedPolicy.CLOSE_POSITION, NakedPolicy.KEEP)),
         "duplicate_window_s": Decimal(0),
         "order_rate_max": Decimal(1000),

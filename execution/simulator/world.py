@@ -45,7 +45,7 @@ class World:
         self.time = Time()
         self.clock = VirtualClock(self.time, scene.begin_at)
         self.strings = strings
-        self.auditor = Auditor(scene.settings)
+        self.auditor = Auditor(scene.settings, lag_s=scene.venue.lag_s)
         account = Account(
             pk=1, code=ACCOUNT, name="Simulated", broker="simulated", feed="told", currency=CURRENCY, starting_cash=CASH
         )
