@@ -6,7 +6,7 @@ for a reason. After saving, the page follows each engine until it runs on the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
@@ -24,7 +24,9 @@ from risk.core.units import NO_LIMIT
 from risk.fields import LimitText
 from risk.models import AccountLimits, AuditEntry, ClassOverride, Instrument, RiskProfile, SymbolOverride
 from risk.selectors import settings_in_force, settings_inherited
+from risk.services import meanings
 from risk.services import settings as settings_services
+from risk.services.changes import CHANGES, Change, limit_text, loosened
 from risk.services.saving import changed_sentence, object_key, reason_problem
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ GROUPS: Final = {
 class AuditedForm(_ModelForm):
     """A form that asks the row's service what it would refuse, and remembers which version was looked at."""
 
+    #: field → what it means; see risk.services.meanings
+    meanings: ClassVar[Mapping[str, str]] = {}
     seen_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
     reason = forms.CharField(
         required=False,
@@ -63,6 +67,9 @@ class AuditedForm(_ModelForm):
         super().__init__(*args, **kwargs)
         _none_as_text(self.instance)
         self.fields["seen_version"].initial = self.instance.version if self.instance.pk else None
+        for name, meaning in {**meanings.NAMES, **self.meanings}.items():
+            if name in self.fields and not self.fields[name].help_text:
+                self.fields[name].help_text = meaning
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
@@ -77,12 +84,13 @@ class AuditedForm(_ModelForm):
         """What the row's service would refuse, a sentence per field."""
         raise NotImplementedError
 
-    def loosened(self) -> list[str]:
-        """The fields whose change allows more."""
-        return []
+    def changes(self) -> list[Change]:
+        """What saving would change, where that can loosen or tighten."""
+        found = CHANGES.get(type(self.instance))
+        return found(self.instance) if found is not None else []
 
     def _loosening(self) -> dict[str, str]:
-        problem = reason_problem(self.loosened(), self.reason_given())
+        problem = reason_problem(loosened(self.changes()), self.reason_given())
         return {"reason": problem} if problem else {}
 
     def _conflict(self) -> dict[str, str]:
@@ -156,10 +164,13 @@ class AuditedAdmin(Audited, ShortTransactions):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         seen = form.cleaned_data.get("seen_version") if change else None
+        changes = _changes_told(form, formsets)
         with transaction.atomic():
             self.write(form.instance, form=form, version=seen, **signed(request, form.reason_given()))
             for formset in formsets:
                 self.save_formset(request, form, formset, change)
+        if changes:
+            messages.info(request, f"Changed: {'; '.join(changes)}.")
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         inline = next(found for found in self.get_inline_instances(request, form.instance) if found.model is formset.model)
@@ -235,6 +246,20 @@ class AuditedAdmin(Audited, ShortTransactions):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_engines", args=[obj.pk])
 
 
+def _changes_told(form: AuditedForm, formsets: Iterable[Any]) -> list[str]:
+    """What a save is about to change, each with whether it loosens or tightens; those of an override after its name."""
+    found = [str(change) for change in form.changes()]
+    for formset in formsets:
+        kept = [one for one in formset.forms if one.has_changed() and one not in formset.deleted_forms]
+        found += [f"{_placed(one.instance)}: {change}" for one in kept for change in one.changes()]
+    return found
+
+
+def _placed(override: Any) -> str:
+    """BTCUSDT, or the class."""
+    return override.instrument.symbol if isinstance(override, SymbolOverride) else str(override.asset_class)
+
+
 def signed(request: HttpRequest, reason: str) -> dict[str, str]:
     """Who does it, why, and from where."""
     return {
@@ -271,15 +296,6 @@ def column(name: str) -> Callable[[Any], str]:
     return shown
 
 
-def limit_text(value: Any) -> str:
-    """A value as people write it."""
-    if value is None:
-        return "unset"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value == NO_LIMIT else str(value)
-
-
 class InstrumentForm(AuditedForm):
     def problems(self) -> dict[str, str]:
         return settings_services.instrument_problems(self.instance)
@@ -305,6 +321,9 @@ class OverrideForm(AuditedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         del self.fields["reason"]
+        for name, meaning in meanings.SETTINGS.items():
+            # the profile's own fields above say it in full; here it is under the pointer, and below the field what it inherits
+            self.fields[name].widget.attrs["title"] = meaning
         if self.instance.pk is None:
             return
         for name, found in settings_inherited(self.instance).items():
@@ -312,9 +331,6 @@ class OverrideForm(AuditedForm):
 
     def problems(self) -> dict[str, str]:
         return settings_services.override_problems(self.instance)
-
-    def loosened(self) -> list[str]:
-        return settings_services.override_loosened(self.instance)
 
     def reason_given(self) -> str:
         """One reason for the page: the profile's."""
@@ -349,6 +365,7 @@ class OverrideInline(Audited, _StackedInline):
     key: ClassVar[str]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        # templates/admin/includes/fieldset.html opens a folded group that holds an error
         sizing, *others = _groups()
         rest = [(title, {**options, "classes": ("collapse",)}) for title, options in others]
         return [(None, {"fields": (self.key, "seen_version")}), sizing, *rest]
@@ -371,11 +388,10 @@ class SymbolOverrideInline(OverrideInline):
 
 
 class RiskProfileForm(AuditedForm):
+    meanings = meanings.SETTINGS
+
     def problems(self) -> dict[str, str]:
         return settings_services.profile_problems(self.instance)
-
-    def loosened(self) -> list[str]:
-        return settings_services.profile_loosened(self.instance)
 
 
 @admin.register(RiskProfile)
@@ -400,11 +416,10 @@ class RiskProfileAdmin(AuditedAdmin):
 
 
 class AccountLimitsForm(AuditedForm):
+    meanings = meanings.LIMITS
+
     def problems(self) -> dict[str, str]:
         return settings_services.limits_problems(self.instance)
-
-    def loosened(self) -> list[str]:
-        return settings_services.limits_loosened(self.instance)
 
 
 @admin.register(AccountLimits)

@@ -26,6 +26,8 @@ class Size(msgspec.Struct, frozen=True):
     price: Decimal
     notional: Decimal
     currency: str
+    #: the gate that would deny it and why; empty where it would pass
+    denial: str = ""
 
 
 class InForce(msgspec.Struct, frozen=True):

@@ -22,9 +22,8 @@ from execution.services.acts import engine_runs
 from execution.services.hints import hint_accounts_on_commit
 from execution.store.settings import settings_version_ensure, settings_version_value
 from risk import audit
+from risk.core.preview import default_order
 from risk.core.settings import effective
-from risk.core.sizing import order_qty
-from risk.core.verdict import SizeHint
 from risk.models import AccountLimits, ClassOverride, Instrument, RiskProfile, SettingsVersion, SymbolOverride
 from risk.selectors import InForce, Size
 from risk.services.saving import Refused, change_record, check, model_problems, object_key, row_compare_and_set, row_stored, told
@@ -123,9 +122,18 @@ def _sizes(account: Account, desk: DeskSettings, state: AccountState | None) -> 
     for bot in desk.bots.values():
         for symbol in (symbol for symbol in bot.symbols if bot.is_enabled and symbol in prices):
             instrument, price = desk.instruments[symbol], prices[symbol]
-            values = effective(desk.profiles[bot.profile], desk.limits, symbol=symbol, asset_class=instrument.asset_class).values
-            qty = order_qty(SizeHint(), price=price, stop_loss=None, equity=equity, instrument=instrument, settings=values)
-            found.append(Size(bot.code, symbol, qty, price, instrument.notional(qty, price), instrument.currency))
+            values = effective(desk.profiles[bot.profile], desk.limits, symbol=symbol, asset_class=instrument.asset_class)
+            told = default_order(
+                instrument=instrument,
+                settings=values,
+                limits=desk.limits,
+                price=price,
+                equity=equity,
+                currency=account.currency,
+                at=timezone.now(),
+            )
+            notional = instrument.notional(told.order_qty, price)
+            found.append(Size(bot.code, symbol, told.order_qty, price, notional, instrument.currency, told.denial))
     return tuple(found)
 
 

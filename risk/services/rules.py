@@ -97,6 +97,21 @@ _RANKS: Final[Mapping[str, tuple[Any, ...]]] = {
 }
 
 
+#: of which empty denies no entry: they say how and not how much, or only some orders ask for them
+NOT_GATED: Final = frozenset(
+    [
+        "risk_pct",
+        "flip_policy",
+        "entry_ttl_s",
+        "unsupported_protection",
+        "naked_policy",
+        "naked_after_ms",
+        "leg_retries",
+        "exit_wait_ms",
+    ]
+)
+
+
 def value_problem(name: str, value: Any, rule: Rule) -> str | None:
     """Why this number may not be the value of this field, in one sentence; None when it may."""
     if value is None:
@@ -122,14 +137,16 @@ def _bound_problem(name: str, number: Decimal, rule: Rule) -> str | None:
 
 
 def loosens(name: str, before: Any, after: Any, *, empty_is_loose: bool = False) -> bool:
-    """True when the change lets more happen. An empty limit denies everything, so filling one loosens; so does taking one away.
+    """True when the change lets more happen. A gate's empty limit denies every entry, so filling one loosens and emptying one tightens.
 
     `empty_is_loose` is for ceilings, where empty means that nothing bounds.
     """
     if before == after:
         return False
-    if before is None or after is None:
-        return after is None if empty_is_loose else True
+    if after is None:
+        return empty_is_loose or name in NOT_GATED
+    if before is None:
+        return not empty_is_loose
     if (ranks := _RANKS.get(name)) is not None:
         return ranks.index(after) > ranks.index(before)
     rule = RISK.get(name) or LIMITS[name]

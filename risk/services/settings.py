@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from risk.calendars import calendar_problem
-from risk.core.settings import CEILINGS, RiskSettings
 from risk.core.units import AssetClass
 from risk.models import AccountLimits, ClassOverride, Instrument, RiskFields, RiskProfile, SymbolOverride
 from risk.selectors import settings_inherited
 from risk.services import rules
+from risk.services.changes import limits_changes, loosened, override_changes, profile_changes
 from risk.services.saving import Refused, model_problems, row_delete, row_save
 
 Override = ClassOverride | SymbolOverride
@@ -22,8 +22,6 @@ _INSTRUMENT_RULES: Final = {
     "order_qty_min": rules.NOT_NEGATIVE,
     "order_qty_max": rules.POSITIVE_OR_NONE,
 }
-_RISK_FIELDS: Final = RiskSettings.__struct_fields__
-_CEILINGS: Final = frozenset(CEILINGS.values())
 
 
 def instrument_save(*, instrument: Instrument, version: int | None, by: str, reason: str = "", origin: str = "") -> Instrument:
@@ -40,8 +38,8 @@ def instrument_delete(*, instrument: Instrument, by: str, reason: str, origin: s
 def profile_save(*, profile: RiskProfile, version: int | None, by: str, reason: str = "", origin: str = "") -> RiskProfile:
     """Save a profile without its overrides, which are saved one by one. Raises Refused."""
     problems = profile_problems(profile)
-    loosened = [] if problems else profile_loosened(profile)
-    row_save(profile, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=loosened)
+    found = [] if problems else loosened(profile_changes(profile))
+    row_save(profile, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=found)
     return profile
 
 
@@ -52,8 +50,8 @@ def profile_delete(*, profile: RiskProfile, by: str, reason: str, origin: str = 
 def override_save(*, override: Override, version: int | None, by: str, reason: str = "", origin: str = "") -> Override:
     """Save a class's or symbol's override of a profile; an empty field inherits. Raises Refused."""
     problems = override_problems(override)
-    loosened = [] if problems else override_loosened(override)
-    row_save(override, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=loosened)
+    found = [] if problems else loosened(override_changes(override))
+    row_save(override, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=found)
     return override
 
 
@@ -64,8 +62,8 @@ def override_delete(*, override: Override, by: str, reason: str, origin: str = "
 def limits_save(*, limits: AccountLimits, version: int | None, by: str, reason: str = "", origin: str = "") -> AccountLimits:
     """Save an account's limits and ceilings. Raises Refused."""
     problems = limits_problems(limits)
-    loosened = [] if problems else limits_loosened(limits)
-    row_save(limits, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=loosened)
+    found = [] if problems else loosened(limits_changes(limits))
+    row_save(limits, seen=version, by=by, reason=reason, origin=origin, problems=problems, loosened=found)
     return limits
 
 
@@ -122,37 +120,6 @@ def override_problems(override: Override) -> dict[str, str]:
 def limits_problems(limits: AccountLimits) -> dict[str, str]:
     found = model_problems(limits)
     return found | _rule_problems(limits, rules.LIMITS, found)
-
-
-def profile_loosened(profile: RiskProfile) -> list[str]:
-    """The fields whose new value allows more. A new profile loosens nothing: no bot runs on it yet."""
-    stored = RiskProfile.objects.filter(pk=profile.pk).first()
-    return [] if stored is None else _loosened(_RISK_FIELDS, stored, profile)
-
-
-def override_loosened(override: Override) -> list[str]:
-    """The fields that allow more than before, inheritance looked through: a new override is compared with what it replaces."""
-    stored = type(override)._default_manager.filter(pk=override.pk).first() if override.pk else None
-    inherited = settings_inherited(override)
-
-    def value(row: Any, name: str) -> Any:
-        own = getattr(row, name) if row is not None else None
-        return inherited[name].value if own is None else own
-
-    return [name for name in _RISK_FIELDS if rules.loosens(name, value(stored, name), value(override, name))]
-
-
-def limits_loosened(limits: AccountLimits) -> list[str]:
-    stored = AccountLimits.objects.filter(pk=limits.pk).first()
-    if stored is None:
-        return []
-    return _loosened((*rules.LIMITS, "resume_at_rollover"), stored, limits)
-
-
-def _loosened(names: Iterable[str], before: Any, after: Any) -> list[str]:
-    return [
-        name for name in names if rules.loosens(name, getattr(before, name), getattr(after, name), empty_is_loose=name in _CEILINGS)
-    ]
 
 
 def _risk_problems(row: RiskFields, effective: Callable[[str], Any]) -> dict[str, str]:

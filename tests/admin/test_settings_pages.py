@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib import admin
 from django.test import Client
@@ -14,10 +15,15 @@ from django.utils import timezone
 
 from execution.models import Account, AccountState, SymbolState
 from risk.admin import GROUPS, AuditedAdmin
+from risk.core.gates import judge
+from risk.core.settings import AccountLimits as Limits
 from risk.core.settings import RiskSettings
 from risk.core.units import NO_LIMIT
+from risk.core.verdict import Denied, Reason, SizeHint
 from risk.models import AccountLimits, AuditEntry, Instrument, RiskProfile, SettingsVersion, SymbolOverride
+from risk.services import meanings, rules
 from tests.admin.conftest import form_of, sentences
+from tests.core.risk_builders import NOON, book, buy, quote, settings
 from tradingdesk.people.models import User
 
 
@@ -131,7 +137,7 @@ def test_it_says_at_the_top_what_was_refused_and_leads_there(profile: RiskProfil
     override = profile.symbols.create(instrument=btc, leverage=Decimal(1))
     page = post(risk_page, url(profile), **{"symbols-0-id": override.pk, "symbols-0-leverage": "0"}).content.decode()
     top, _, fields = page.partition('name="code"')
-    assert re.search(r'<a href="#id_symbols-0-leverage">[^<]*BTCUSDT: leverage must be at least 1, was 0\.</a>', top)
+    assert re.search(r'<a href="#id_symbols-0-leverage">[^<]*BTCUSDT, Leverage: leverage must be at least 1, was 0\.</a>', top)
     assert 'id="id_symbols-0-leverage"' in fields
 
 
@@ -172,7 +178,107 @@ def test_it_shows_what_a_default_order_would_be(profile: RiskProfile, account: A
     post(risk_page, url(profile), margin_per_trade="250")
     assert "BTCUSDT 0.004 at 60,000 = 240 USDT" in sentences(risk_page.get(engines))
     post(risk_page, url(profile), margin_per_trade="1")
-    assert "BTCUSDT none at 60,000: below one lot" in sentences(risk_page.get(engines))
+    assert "The settings give less than one lot of 0.001 at 60,000" in sentences(risk_page.get(engines))
+
+
+def test_it_says_of_a_default_order_which_gate_would_deny_it(profile: RiskProfile, account: Account, risk_page: Client) -> None:
+    SymbolState.objects.create(account=account, symbol="BTCUSDT", last=Decimal(60000))
+    post(risk_page, url(profile), order_notional_max="400")
+    page = sentences(risk_page.get(f"/admin/risk/riskprofile/{profile.pk}/engines/"))
+    assert "BTCUSDT 0.008 at 60,000 = 480 USDT" in page
+    assert "would be denied by Order notional: The order is worth 480; the limit is 400." in page
+    post(risk_page, url(profile), margin_per_trade="")
+    page = sentences(risk_page.get(f"/admin/risk/riskprofile/{profile.pk}/engines/"))
+    assert "Size: margin_per_trade is not set." in page
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after", "told"),
+    [
+        ("margin_per_trade", "500", "250", "margin_per_trade 500 → 250: tightens"),
+        ("margin_per_trade", "500", "1000", "margin_per_trade 500 → 1000: loosens"),
+        ("margin_per_trade", "500", "", "margin_per_trade 500 → unset, which denies every entry: tightens"),
+        ("margin_per_trade", "", "500", "margin_per_trade unset → 500: loosens"),
+        ("qty_max", "50", "none", "qty_max 50 → none: loosens"),
+        ("session_loss_limit", "-50", "-20", "session_loss_limit -50 → -20: tightens"),
+        ("naked_policy", "keep", "", "naked_policy keep → unset: loosens"),
+        ("is_stop_required", "true", "false", "is_stop_required yes → no: loosens"),
+    ],
+)
+def test_it_says_what_a_change_does(
+    field: str, before: str, after: str, told: str, profile: RiskProfile, risk_page: Client
+) -> None:
+    post(risk_page, url(profile), **{field: before, "reason": "as it was"})
+    asked = sentences(post(risk_page, url(profile), **{field: after}))
+    assert ("say why" in asked) == told.endswith("loosens")
+    page = asked if told.endswith("tightens") else sentences(post(risk_page, url(profile), **{field: after, "reason": "because"}))
+    assert told in page
+
+
+@pytest.mark.parametrize(("own", "told", "is_looser"), [("3", "tightens", False), ("9", "tightens", False), ("1", "loosens", True)])
+def test_emptying_an_override_is_what_it_inherits(
+    own: str, told: str, is_looser: bool, profile: RiskProfile, btc: Instrument, risk_page: Client
+) -> None:
+    inherited = {"3": "2", "9": "5", "1": "5"}[own]
+    profile.classes.create(asset_class="CRYPTO_SPOT", leverage=Decimal(inherited))
+    override = profile.symbols.create(instrument=btc, leverage=Decimal(own))
+    emptied = {"symbols-0-id": override.pk, "symbols-0-leverage": "", "classes-0-id": profile.classes.get().pk}
+    if is_looser:
+        page = sentences(post(risk_page, url(profile), **emptied))
+        assert f"This loosens leverage (inherits {inherited} from class CRYPTO_SPOT): say why." in page
+    page = sentences(post(risk_page, url(profile), **emptied, reason="as the class"))
+    assert f"BTCUSDT: leverage {own} → inherits {inherited} from class CRYPTO_SPOT: {told}" in page
+
+
+@pytest.mark.parametrize(("after", "told"), [("", "empty, which bounds nothing: loosens"), ("2", "2: tightens")])
+def test_a_ceiling_taken_away_loosens(after: str, told: str, account: Account, profile: RiskProfile, risk_page: Client) -> None:
+    page = f"/admin/risk/accountlimits/{account.limits.pk}/change/"
+    post(risk_page, page, leverage_ceiling="5")
+    assert f"leverage_ceiling 5 → {told}" in sentences(post(risk_page, page, leverage_ceiling=after, reason="so"))
+
+
+def test_it_opens_a_folded_group_that_holds_an_error(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
+    override = profile.symbols.create(instrument=btc, leverage=Decimal(1))
+    wrong = {"symbols-0-id": override.pk, "symbols-0-session_loss_limit": "500"}
+    page = sentences(post(risk_page, url(profile), **wrong)).replace("&#x27;", "'")
+    [group] = re.findall(r"<details open>.*?</details>", page, re.DOTALL)
+    assert "Session and breaker" in group
+    assert 'value="500"' in group
+    sentence = "session_loss_limit is a loss: write it as a negative number, like -50, was 500."
+    assert sentence in group
+    top = page.partition('name="code"')[0]
+    assert f"BTCUSDT, Session loss limit: {sentence}" in top
+    assert "<details open>" not in sentences(risk_page.get(url(profile)))
+
+
+def test_every_field_says_what_it_means_with_an_example(profile: RiskProfile, account: Account, risk_page: Client) -> None:
+    for page in (url(profile), f"/admin/risk/accountlimits/{account.limits.pk}/change/"):
+        form = risk_page.get(page).context["adminform"].form
+        silent = [name for name, field in form.fields.items() if not field.help_text and not field.widget.is_hidden]
+        assert silent == []
+    assert set(meanings.SETTINGS) == set(RiskSettings.__struct_fields__)
+    assert set(meanings.LIMITS) == set(Limits.__struct_fields__)
+    unlike = [
+        name
+        for name, text in {**meanings.SETTINGS, **meanings.LIMITS}.items()
+        if not re.search(r"\d|no|yes|Without|close|deny", text)
+    ]
+    assert unlike == []
+
+
+def test_what_is_not_gated_is_known() -> None:
+    """Of every other setting an empty one denies: that is why emptying it tightens."""
+    base = settings(margin_per_trade=Decimal(1000), leverage=Decimal(1), adds_max=5).values
+    for name in RiskSettings.__struct_fields__:
+        found = judge(
+            buy(hint=SizeHint(), quote=quote(is_synchronised=True)),
+            book(
+                settings=settings(**{**msgspec.structs.asdict(base), name: None}), position_qty=Decimal(1), exit_capacity=Decimal(1)
+            ),
+            at=NOON,
+        )
+        is_denied = isinstance(found, Denied) and found.reason is Reason.LIMIT_NOT_SET
+        assert is_denied == (name not in rules.NOT_GATED), name
 
 
 def test_it_edits_limits(account: Account, profile: RiskProfile, risk_page: Client) -> None:
