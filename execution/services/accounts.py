@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, ProgrammingError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -47,7 +47,11 @@ def account_delete(*, account: Account, by: str, reason: str, origin: str = "") 
     """Delete an account that never traded. One that did is disabled instead: its history stays."""
     if Order.objects.filter(account=account).exists() or account.bots.exists():
         raise Refused({"": f"{account.name} has bots or a history of orders. Disable it instead."})
-    _delete(account, by=by, reason=reason, origin=origin)
+    try:
+        _delete(account, by=by, reason=reason, origin=origin)
+    except ProgrammingError as e:
+        # the web's own role of a PostgreSQL may not remove what only engines write
+        raise Refused({"": f"This web has no right to delete {account.name} with its journal. Disable it instead."}) from e
 
 
 def bot_save(
