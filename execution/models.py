@@ -159,6 +159,7 @@ class Signal(models.Model):
         indexes = [
             models.Index(fields=["account", "-id"], name="signal_newest"),
             models.Index(fields=["account", "bot", "symbol", "-id"], name="signal_of_bot"),
+            models.Index(fields=["account", "last_at"], name="signal_denied", condition=~Q(reason="")),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from execution.core import by_hand, decisions, disagreements, kills
 from execution.core.account import rebase
 from execution.core.controls import BotState, BotStatus, CommandRefused, CommandState
-from execution.core.halts import bots_in, clear, impose, over_bot, pause_what_ran, pauses_of
+from execution.core.halts import bots_in, clear, impose, over_bot, pause_what_ran, pauses_of, put_in_force
 from execution.core.messages import (
     AnswerCommand,
     Commanded,
@@ -28,6 +28,7 @@ from execution.core.messages import (
 )
 from execution.core.orders import OrderState
 from execution.core.sending import cancel_entries, query
+from execution.core.symbols import forget_flips
 from execution.core.turn import Turn
 from risk.core import circuit_breaker
 from risk.core.book import Halt
@@ -129,7 +130,9 @@ def _stop(turn: Turn, spec: CommandSpec) -> str:
 
 
 def _stop_bot(turn: Turn, spec: CommandSpec, bot: BotState) -> str:
-    canceled = cancel_entries(turn, Scope(ScopeKind.BOT, bot.code), by=spec.by)
+    scope = Scope(ScopeKind.BOT, bot.code)
+    canceled = cancel_entries(turn, scope, by=spec.by)
+    forget_flips(turn, scope)
     bot.ran_before_halt = False
     if spec.stop_mode is StopMode.NOW or bot.status is BotStatus.STOPPED:
         bot.status, bot.stop_mode = BotStatus.STOPPED, ""
@@ -187,8 +190,7 @@ def _halt(turn: Turn, spec: CommandSpec) -> str:
 def _kill(turn: Turn, spec: CommandSpec) -> str:
     """The gates close first; the kill itself cancels, because it takes exits too."""
     halt = halt_of(turn, spec, mode=HaltMode.HALTED, cause=HaltCause.KILL)
-    turn.state.halts[halt.halt_id] = halt
-    turn.touch("halt", halt.halt_id, halt)
+    put_in_force(turn, halt)
     return kills.kill(turn, spec)
 
 

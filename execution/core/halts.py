@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from execution.core.controls import BotState, BotStatus
 from execution.core.sending import cancel_entries
+from execution.core.symbols import forget_flips
 from execution.core.turn import Turn
 from risk.core.book import Halt
 from risk.core.units import Scope, ScopeKind
@@ -19,9 +20,15 @@ _WORDS = {HaltMode.REDUCE_ONLY: "reduce-only", HaltMode.HALTED: "halted"}
 
 def impose(turn: Turn, halt: Halt, *, spared: str = "") -> int:
     """Put a halt in force. Returns how many entries of its scope, but the `spared` one, are being canceled now."""
+    put_in_force(turn, halt)
+    return cancel_entries(turn, halt.scope, by=halt.by, spared=spared)
+
+
+def put_in_force(turn: Turn, halt: Halt) -> None:
+    """A halt stands from now on, and no brain is asked again for what it wanted before."""
     turn.state.halts[halt.halt_id] = halt
     turn.touch("halt", halt.halt_id, halt)
-    return cancel_entries(turn, halt.scope, by=halt.by, spared=spared)
+    forget_flips(turn, halt.scope)
 
 
 def latch(

@@ -14,6 +14,7 @@ from execution.core.pnl import Booked
 from execution.core.turn import Turn
 from risk.core import circuit_breaker, session_pnl
 from risk.core.settings import FlipPolicy, RiskSettings
+from risk.core.units import Scope
 
 
 def book(turn: Turn, symbol: str, booked: Booked, fee: Decimal) -> None:
@@ -72,6 +73,14 @@ def flips(turn: Turn) -> None:
             turn.emit(AskBrain(bot=held.flip_bot, symbol=symbol))
             _flip(turn, held, "")
         elif not is_flat and not turn.is_closing(symbol):
+            _flip(turn, held, "")
+
+
+def forget_flips(turn: Turn, scope: Scope) -> None:
+    """Nobody in a scope is asked again: what a brain wanted before a halt or a stop is not wanted after it."""
+    for symbol in sorted(turn.index.flipping):
+        held = turn.symbol(symbol)
+        if turn.in_scope(scope, bot=held.flip_bot, symbol=symbol):
             _flip(turn, held, "")
 
 

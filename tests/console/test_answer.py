@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from execution import selectors
 from execution.core.controls import BotStatus
 from execution.core.orders import OrdStatus
-from execution.models import AccountState, BotState, Bracket, Engine, Order, Position, SymbolState
+from execution.models import AccountState, BotState, Bracket, Engine, Order, Position, Signal, SymbolState
 from execution.selectors import Overview
 from risk.core.portfolio import Reading
 from risk.models import AccountLimits, Halt, Instrument
@@ -280,6 +281,21 @@ def test_it_measures_dust_as_flat(calm: DeskRows) -> None:
     Position.objects.filter(symbol="BTCUSDT").update(qty=lot / 2, mark=None)
     assert measured(meters(calm)["Positions and entries"]) == "3 of 8"
     assert measured(meters(calm)["Gross exposure"]) == "48,120 of 156,328"
+
+
+def test_it_counts_denials_by_their_reason_and_reads_no_approval_for_it(calm: DeskRows) -> None:
+    Signal.objects.all().delete()
+    factories.signal(calm.account, "ema-btc", "BTCUSDT", reason="LEVERAGE", repeats=3)
+    factories.signal(calm.account, "mr-eth", "ETHUSDT", reason="LEVERAGE")
+    factories.signal(calm.account, "mr-eth", "ETHUSDT", reason="STALE_PRICE", at=calm.at - timedelta(days=2))
+    factories.signal(calm.account, "ema-btc", "BTCUSDT")
+    since = calm.at - timedelta(hours=24)
+    assert selectors.denials_by_reason([calm.account.pk], since=since) == [("LEVERAGE", 4)]
+    if connection.vendor == "postgresql":
+        denied = Signal.objects.filter(account__in=[calm.account.pk], last_at__gte=since).exclude(reason="").order_by()
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "signal_denied" in denied.explain()
 
 
 def test_it_measures_nothing_before_an_engine_counted(calm: DeskRows) -> None:

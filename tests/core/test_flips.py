@@ -99,6 +99,20 @@ def test_it_asks_again_after_an_exit_that_had_to_wait_for_room() -> None:
     assert (bench.qty(), asked(bench)) == (D(0), [AskBrain(bot=BOT, symbol=BTC)])
 
 
+@pytest.mark.parametrize("kind", [CommandKind.PAUSE, CommandKind.HALT, CommandKind.KILL, CommandKind.STOP])
+def test_it_asks_nobody_again_after_a_halt_or_a_stop(kind: CommandKind) -> None:
+    """Whatever is cleared or started before the position is flat: the decision is older than that."""
+    bench = long(**OPEN_AGAIN)
+    exit_order = opposite(bench)
+    scope = Scope(ScopeKind.BOT, BOT)
+    bench.command(kind, scope, halt_id="h1")
+    if kind is not CommandKind.STOP:
+        bench.command(CommandKind.CLEAR, scope, halt_id="h1")
+    bench.command(CommandKind.START, scope)
+    close(bench, exit_order)
+    assert (bench.qty(), asked(bench)) == (D(0), [])
+
+
 def test_it_forgets_a_flip_whose_exit_ended_without_closing() -> None:
     bench = long(**OPEN_AGAIN)
     bench.report(opposite(bench), ExecType.REJECTED)
