@@ -62,6 +62,16 @@ def test_it_counts_a_repeated_denial_in_its_row(desk: DeskRows, board_of: Callab
     assert "<tr" not in fragments
 
 
+def test_it_follows_an_entry_that_goes_in_slices(desk: DeskRows, board_of: Callable[[str], Board]) -> None:
+    board, row = board_of("signal?"), Signal.objects.filter(reason="").latest("pk")
+    for text in ("TWAP: 1 of 6 slices sent, 0 of 0.6 filled.", "TWAP: 2 of 6 slices sent, 0.1 of 0.6 filled."):
+        Signal.objects.filter(pk=row.pk).update(text=text)
+        fragments = told(desk, board, "signal", row.decision_id)
+        assert f'id="signal-{row.pk}-why"' in fragments
+        assert text in fragments
+        assert "<tr" not in fragments
+
+
 def test_it_shows_nothing_of_another_account(desk: DeskRows, board_of: Callable[[str], Board]) -> None:
     board = board_of("order?state=working")
     other = factories.account("other", name="Other")

@@ -288,7 +288,7 @@ def signal_why(row: Signal, context: Context) -> Html:
     if row.reason:
         return drawer_link(row.text or words(row.reason), reverse("console:signal", args=[row.pk]), "plain")
     legs = [_price(x, row.symbol, context.look) for x in (row.stop_loss, row.take_profit) if x is not None]
-    return " · ".join(part for part in (row.note, f"stop and target {' / '.join(legs)}" if legs else "") if part) or NONE
+    return " · ".join(part for part in (row.text, row.note, f"stop and target {' / '.join(legs)}" if legs else "") if part) or NONE
 
 
 # --- orders ------------------------------------------------------------------------------------------------------------
