@@ -231,7 +231,9 @@ def _signals(
     def every(look: Overview) -> Iterable[Any]:
         return selectors.signals_listed(accounts, verdict=verdict, bot=bot, symbol=symbol, reason=reason)[:limit]
 
-    return Source(SIGNALS, every, lambda look, changed: changed.signals, belongs, version=lambda row: (row.repeats, row.last_at, row.text))
+    return Source(
+        SIGNALS, every, lambda look, changed: changed.signals, belongs, version=lambda row: (row.repeats, row.last_at, row.text)
+    )
 
 
 # --- a board -----------------------------------------------------------------------------------------------------------
