@@ -286,6 +286,9 @@ class Bracket(models.Model):
     target_id = models.CharField(max_length=18, blank=True, default="")
     is_stop_waived = models.BooleanField(default=False)
     is_target_waived = models.BooleanField(default=False)
+    #: watched by the engine, because the venue cannot hold it: it works only while the engine and its prices do
+    is_stop_emulated = models.BooleanField(default=False)
+    is_target_emulated = models.BooleanField(default=False)
     naked_since = models.DateTimeField(null=True)
     text = models.CharField(max_length=300, blank=True, default="")
     is_open = models.BooleanField(default=True)

@@ -71,20 +71,30 @@ class Effective:
 
 @dataclass(frozen=True)
 class Protection:
-    """What protects one open position: the stop resting at the venue and the quantity it covers."""
+    """What protects one open position: the stop resting at the venue and the quantity it covers, and what is watched from here."""
 
     bracket: Bracket | None
     stop: Order | None
     target: Order | None
     covered_qty: Decimal
     qty: Decimal
+    #: what stops cover that the engine watches, because the venue cannot hold them
+    watched_qty: Decimal = ZERO
 
     @property
     def is_full(self) -> bool:
+        """Whether what is open is covered though this machine died now."""
         return self.covered_qty >= self.qty
 
     @property
+    def is_watched(self) -> bool:
+        """Whether it is covered, but not without the engine."""
+        return not self.is_full and self.covered_qty + self.watched_qty >= self.qty
+
+    @property
     def name(self) -> str:
+        if self.is_watched:
+            return "watched here"
         if not self.is_full:
             return "part" if self.covered_qty else "none"
         return "armed" if self.target is not None else "stop only"
@@ -179,8 +189,9 @@ class Overview:
 
     @cached_property
     def naked(self) -> list[Position]:
-        """Those of the uncovered that nobody chose to leave so."""
-        return [p for p in self.uncovered if not _is_waived(self.protection_of(p).bracket)]
+        """Those of the uncovered that nobody chose to leave so, and whose stop is not watched from here."""
+        found = ((p, self.protection_of(p)) for p in self.uncovered)
+        return [p for p, protection in found if not (protection.is_watched or _is_waived(protection.bracket))]
 
     def kill_commands(self, halt: Halt) -> list[Command]:
         """The commands of the kill that set this halt, and of those that joined it."""
@@ -195,7 +206,8 @@ class Overview:
         resting = [o for o in self._stops_of.get(key, []) if is_resting(o) and o.bracket_id not in leaving]
         covered = sum((o.leaves_qty for o in resting), ZERO)
         target = self.orders_by_id.get((position.account_id, bracket.target_id)) if bracket else None
-        return Protection(bracket, resting[-1] if resting else None, target, covered, self._open_lots(position))
+        watched = sum((row.open_qty for row in brackets if _is_watched(row)), ZERO)
+        return Protection(bracket, resting[-1] if resting else None, target, covered, self._open_lots(position), watched)
 
     def _open_lots(self, position: Position) -> Decimal:
         """How much of it an order could close. What is less than a lot can neither be protected nor closed: it counts as flat."""
@@ -344,6 +356,11 @@ def tape_is_over(state: AccountState | None) -> bool:
 
 def _losses(state: SymbolState) -> str:
     return f"{state.breaker_losses} loss{'' if state.breaker_losses == 1 else 'es'}"
+
+
+def _is_watched(bracket: Bracket) -> bool:
+    """Whether the engine watches its stop, and has seen prices lately."""
+    return bracket.is_stop_emulated and not bracket.is_stop_waived and bracket.naked_since is None
 
 
 def _is_waived(bracket: Bracket | None) -> bool:

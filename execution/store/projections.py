@@ -62,7 +62,8 @@ def _bracket(b: BracketState) -> Row:
     return (
         *(b.bracket_id, b.bot, b.symbol, b.side, b.status, b.stop_px, b.target_px, b.entry_qty, b.open_qty),
         *(b.stop_ids[-1] if b.stop_ids else "", b.target_ids[-1] if b.target_ids else ""),
-        *(b.is_stop_waived, b.is_target_waived, b.naked_since, b.text, b.status is not BracketStatus.CLOSED),
+        *(b.is_stop_waived, b.is_target_waived, b.is_stop_emulated, b.is_target_emulated),
+        *(b.naked_since, b.text, b.status is not BracketStatus.CLOSED),
         *(b.created_at, b.updated_at),
     )
 
@@ -135,7 +136,7 @@ PROJECTED: Final[dict[str, Projected]] = {
             key=("account_id", "bracket_id"),
             columns=_columns(
                 "bot symbol side status stop_px target_px entry_qty open_qty stop_id target_id is_stop_waived "
-                "is_target_waived naked_since text is_open created_at updated_at"
+                "is_target_waived is_stop_emulated is_target_emulated naked_since text is_open created_at updated_at"
             ),
             once=_columns("bot symbol side created_at"),
         ),

@@ -143,6 +143,20 @@ def test_it_is_not_all_right(calm: DeskRows, happen: Callable[[DeskRows], None],
     assert strip.title(look(calm), found).startswith("Not all right")
 
 
+def test_it_says_of_a_stop_that_the_venue_cannot_hold_that_it_is_watched_here(calm: DeskRows) -> None:
+    """Not the venue's, so not all right; and not without a stop, so nobody is called."""
+    Order.objects.filter(symbol="BTCUSDT", purpose="STOP_LOSS").delete()
+    Bracket.objects.filter(symbol="BTCUSDT").update(stop_id="", is_stop_emulated=True)
+    seen = look(calm)
+    (trouble,) = strip.troubles(seen)
+    assert (trouble.priority, trouble.text) == (3, "BTCUSDT +0.420: stop watched here, not at the venue")
+    assert strip.summary(seen).startswith("2 of 3 positions with a stop at the venue")
+    (position,) = [p for p in seen.positions if p.symbol == "BTCUSDT"]
+    assert (seen.protection_of(position).name, [b.symbol for b in page.died(seen)["watched"]]) == ("watched here", ["BTCUSDT"])
+    Bracket.objects.filter(symbol="BTCUSDT").update(naked_since=calm.at)
+    assert strip.troubles(look(calm))[0].text == "BTCUSDT +0.420: no stop at the venue", "it sees no prices: it is no stop"
+
+
 def test_it_tells_one_cause_once(calm: DeskRows) -> None:
     """An alarm about a position without a stop takes the place of the line the page would make itself."""
     _no_stop(calm)
@@ -226,7 +240,7 @@ def test_it_restricts_by_conditions_that_end_by_themselves(calm: DeskRows) -> No
 
 def test_it_says_what_would_go_on_if_this_machine_died(calm: DeskRows) -> None:
     _no_stop(calm)
-    Bracket.objects.filter(symbol="ETHUSDT").update(target_id="")
+    Bracket.objects.filter(symbol="ETHUSDT").update(target_id="", is_target_emulated=True)
     told = page.died(look(calm))
     assert (told["stops"], told["positions"], told["entries"]) == (2, 3, 1)
     assert [p.symbol for p in told["naked"]] == ["BTCUSDT"]

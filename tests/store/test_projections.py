@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
+from execution.core.brackets import BracketState
 from execution.core.controls import AlarmState, BotState, BotStatus, DiscrepancyState
 from execution.core.messages import AdjustmentKind, AnswerCommand, ClearAlarm, CommandStatus, Effect, RaiseAlarm, Step
 from execution.core.orders import OrdStatus
 from execution.core.positions import AdjustmentState
-from execution.models import Account, Act, Adjustment, Alarm, Bot, Command, Discrepancy, Fill, Order, Signal
+from execution.models import Account, Act, Adjustment, Alarm, Bot, Bracket, Command, Discrepancy, Fill, Order, Signal
 from execution.models import BotState as BotRow
 from execution.store import journal
 from execution.store.projections import SignalFold, signals_last
 from risk.core.book import Halt
-from risk.core.units import NO_LIMIT, Scope, ScopeKind
+from risk.core.units import NO_LIMIT, Scope, ScopeKind, Side
 from risk.core.verdict import Check, HaltCause, HaltMode, Reason
 from risk.core.wording import check_as_dict
 from risk.models import Halt as HaltRow
@@ -64,6 +65,25 @@ def test_it_says_why_an_order_was_sent_until_the_venue_says_something_of_it(leas
     assert Order.objects.get().text == "its stop was touched at 98"
     commit(leased, publish("order", "o1", order(why="its stop was touched at 98", text="insufficient margin")))
     assert Order.objects.get().text == "insufficient margin"
+
+
+def test_it_says_which_legs_the_venue_does_not_hold(leased: Account) -> None:
+    held = BracketState(
+        bracket_id="o1",
+        bot="trend",
+        symbol="BTCUSDT",
+        side=Side.BUY,
+        stop_px=Decimal(98),
+        target_px=Decimal(104),
+        open_qty=Decimal(2),
+        is_target_emulated=True,
+        text="target watched here, not at the venue",
+        created_at=at(1),
+        updated_at=at(1),
+    )
+    commit(leased, publish("bracket", "o1", held))
+    row = Bracket.objects.get()
+    assert (row.is_stop_emulated, row.is_target_emulated, row.naked_since, row.text) == (False, True, None, held.text)
 
 
 def test_it_books_a_fill_once(leased: Account) -> None:

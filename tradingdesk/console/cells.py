@@ -380,7 +380,7 @@ def bracket_state(row: Bracket, context: Context) -> Html:
     return chip(word, css, row.text)
 
 
-def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, is_waived: bool) -> Html:
+def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, is_waived: bool, is_emulated: bool) -> Html:
     """A leg's price with the order that stands for it, its distance from the mark, and what is not as it should be."""
     if price is None:
         return mark_safe('<span class="muted">none asked</span>')
@@ -388,6 +388,10 @@ def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, 
     order = context.look.orders_by_id.get((row.account_id, leg_id))
     if is_waived:
         return format_html('<s class="muted">{}</s> <small>taken away</small>', text)
+    if is_emulated and row.is_open and row.open_qty:
+        return format_html(
+            "{} {}", text, chip("watched here", "warn", "the venue cannot hold it: it works only while the engine does")
+        )
     if order is None:
         return format_html("{} <small>{}</small>", text, "not resting" if row.is_open and row.open_qty else "")
     if not is_resting(order):
@@ -402,17 +406,19 @@ def _distance(row: Bracket | Position, price: Decimal, context: Context) -> str:
 
 
 def bracket_stop(row: Bracket, context: Context) -> Html:
-    return _leg(row, row.stop_id, row.stop_px, context, is_waived=row.is_stop_waived)
+    return _leg(row, row.stop_id, row.stop_px, context, is_waived=row.is_stop_waived, is_emulated=row.is_stop_emulated)
 
 
 def bracket_target(row: Bracket, context: Context) -> Html:
-    return _leg(row, row.target_id, row.target_px, context, is_waived=row.is_target_waived)
+    return _leg(row, row.target_id, row.target_px, context, is_waived=row.is_target_waived, is_emulated=row.is_target_emulated)
 
 
 def bracket_covered(row: Bracket, context: Context) -> Html:
     stop = context.look.orders_by_id.get((row.account_id, row.stop_id))
     covered = stop.leaves_qty if stop is not None and is_resting(stop) and not row.is_stop_waived else ZERO
     text = f"{_qty(covered, row.symbol, context.look)} / {_qty(row.open_qty, row.symbol, context.look)}"
+    if row.is_stop_emulated and row.is_open and not row.naked_since:
+        return format_html('<span class="warn">{}</span> <small>watched here</small>', text)
     return format_html('<span class="{}">{}</span>', "bad" if covered < row.open_qty and row.is_open else "", text)
 
 
@@ -485,6 +491,8 @@ def position_protection(row: Position, context: Context) -> Html:
     if not found.qty:
         return chip("dust", "", "less than one lot: it can neither be protected nor closed, and counts as flat")
     covered = f"{_qty(found.covered_qty, row.symbol, context.look)}/{_qty(found.qty, row.symbol, context.look)}"
+    if found.is_watched:
+        return format_html("{} <small>{}</small>", chip(found.name, "warn", "it works only while the engine does"), covered)
     if not found.is_full:
         is_chosen = found.bracket is not None and found.bracket.is_stop_waived
         if found.covered_qty and not is_chosen:

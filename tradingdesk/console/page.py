@@ -148,7 +148,7 @@ def fleet_told(look: Overview) -> str:
 def died(look: Overview) -> dict[str, Any]:
     """ "If this machine died now": what would go on without us."""
     covered = [p for p in look.positions if look.protection_of(p).is_full]
-    watched = [b for b in look.brackets if b.target_px is not None and not b.target_id and b.open_qty and not b.is_target_waived]
+    watched = [b for b in look.brackets if b.open_qty and (b.is_stop_emulated or b.is_target_emulated)]
     return {
         "stops": len(covered),
         "positions": len(look.positions),

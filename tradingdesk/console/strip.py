@@ -271,8 +271,10 @@ def _uncovered(look: Overview, position: Position) -> Trouble:
     instrument = look.instruments.get(position.symbol)
     qty = figure(position.qty, instrument.lot_size if instrument else None, is_signed=True)
     protect = reverse("console:position-arm", args=[account.code, position.symbol])
-    covered = look.protection_of(position).covered_qty
-    is_chosen = position not in look.naked
+    found = look.protection_of(position)
+    if found.is_watched:
+        return Trouble(3, f"{position.symbol} {qty}: stop watched here, not at the venue", "Protect…", protect, True)
+    covered, is_chosen = found.covered_qty, position not in look.naked
     what = f"stop covers {figure(covered)} of {figure(abs(position.qty))}" if covered else "no stop at the venue"
     text = f"{position.symbol} {qty}: {what}{', by choice' if is_chosen else ''}"
     return Trouble(2 if is_chosen else 1, text, "Protect…", protect, True)

@@ -81,7 +81,7 @@ def _positions(desk: Overview) -> Iterable[Sequence[Any]]:
         stop = (
             f"stop {found.stop.stop_px:f} for {found.covered_qty:f} of {found.qty:f}" if found.stop and found.stop.stop_px else ""
         )
-        protection = stop or "UNPROTECTED"
+        protection = "stop watched here, not at the venue" if found.is_watched else stop or "UNPROTECTED"
         account = desk.accounts_by_id[position.account_id].code
         average = f"{position.avg_px:.8g}" if position.avg_px is not None else "–"
         yield position.symbol, account, position.bot, f"{position.qty:f}", average, f"{position.unrealised:.2f}", protection

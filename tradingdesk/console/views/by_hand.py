@@ -142,10 +142,11 @@ def arm_told(look: Overview, position: Position, brackets: list[Bracket], *, is_
     average = figure(position.avg_px.quantize(tick) if tick and position.avg_px is not None else position.avg_px, tick)
     mark = f"the market's {figure(position.mark, tick)}" if position.mark is not None else "the market"
     what = "The whole position" if is_whole else "This bracket"
-    covered = look.protection_of(position).covered_qty
+    found = look.protection_of(position)
+    here = " The rest is watched here, by the engine." if found.is_watched else ""
     return [
         f"{what}: {figure(qty, lot)} {position.symbol} {'long' if is_long else 'short'}, average {average}.",
-        f"A stop at the venue covers {figure(covered, lot)} of {figure(abs(position.qty), lot)}.",
+        f"A stop at the venue covers {figure(found.covered_qty, lot)} of {figure(abs(position.qty), lot)}.{here}",
         f"The {low} lies below {mark}, the {high} above. A field left empty changes nothing.",
         *_grid(tick),
     ]
