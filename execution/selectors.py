@@ -460,6 +460,29 @@ def _commands_that_matter(account_ids: Iterable[int], halts: Iterable[Halt], *, 
     return Command.objects.filter(wanted, account__in=account_ids).select_related("act").order_by("id")
 
 
+@dataclass(frozen=True)
+class Resting:
+    """An account that is not enabled and ran before: no engine looks after it, and what it holds stays open."""
+
+    account: Account
+    equity: Decimal
+    positions: list[Position]
+
+    @property
+    def why(self) -> str:
+        return TAPE_OVER if tape_is_over(self.account.state) else "disabled"
+
+
+def accounts_resting(accounts: QuerySet[Account]) -> list[Resting]:
+    """Of these accounts the ones at rest, those with something open first, then by code."""
+    rows = accounts.filter(is_enabled=False, state__isnull=False).select_related("state").order_by("code")
+    held: dict[int, list[Position]] = defaultdict(list)
+    for position in Position.objects.filter(account__in=[row.pk for row in rows], is_open=True).order_by("symbol"):
+        held[position.account_id].append(position)
+    found = [Resting(row, row.state.equity, held[row.pk]) for row in rows]
+    return sorted(found, key=lambda rest: not rest.positions)
+
+
 # --- lists -------------------------------------------------------------------------------------------------------------
 
 

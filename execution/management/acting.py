@@ -10,6 +10,7 @@ import argparse
 import getpass
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,9 +19,10 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from execution.core.messages import CommandKind, CommandStatus
-from execution.models import Act, Command
+from execution.models import Account, Act, Bot, Command
 from execution.services import ActRefused, engine_runs
 from risk.core.units import Scope, ScopeKind
+from risk.models import Instrument
 
 #: seconds between two looks at the answers
 _LOOK_S: Final = 0.1
@@ -58,6 +60,7 @@ class ActCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         signed = {"by": options["by"] or _me(), "reason": options["reason"], "origin": "shell"}
         try:
+            known_require(scope_of(options))
             for act in self.make(scope_of(options), signed, options):
                 stays = " In force now, and after every restart." if act.kind in _LATCHING else ""
                 self.stdout.write(f"Written: {act}.{stays}")
@@ -83,6 +86,18 @@ def scope_of(options: dict[str, Any]) -> Scope:
     return next((Scope(kind, options[name]) for name, kind in kinds.items() if options[name]), Scope(ScopeKind.FIRM))
 
 
+def known_require(scope: Scope) -> None:
+    """Raises CommandError for a scope that does not exist, with the names that do."""
+    known: Any = {
+        ScopeKind.ACCOUNT: Account.objects.values_list("code", flat=True),
+        ScopeKind.BOT: Bot.objects.values_list("code", flat=True),
+        ScopeKind.INSTRUMENT: Instrument.objects.values_list("symbol", flat=True),
+    }.get(scope.kind, ())
+    names = sorted(known)
+    if scope.kind is not ScopeKind.FIRM and scope.key not in names:
+        raise CommandError(f"There is no {scope.kind.lower()} “{scope.key}”. There is {', '.join(names) or 'none yet'}.")
+
+
 def no_database(error: DatabaseError) -> str:
     told = str(error).strip()
     return f"The database cannot be used: {told.splitlines()[0] if told else type(error).__name__}."
@@ -100,6 +115,8 @@ def follow(act: Act, *, wait_s: float, say: Callable[[str], Any]) -> None:
         for line in (line for command in commands for line in _lines(command) if line not in told):
             told.add(line)
             say(line)
+        if not commands:
+            return _conclude_without_engine(act, say)
         if all(command.status in _OVER for command in commands):
             return _conclude(act, commands, say)
         _give_up_in_time(commands, time.monotonic() - began, wait_s)
@@ -130,19 +147,35 @@ def _conclude(act: Act, commands: list[Command], say: Callable[[str], Any]) -> N
     took_s = (timezone.now() - act.at).total_seconds()
     accounts = len({command.account_id for command in commands})
     verb = "Verified" if act.kind in _VERIFIED else "Done"
-    say(f"{verb} on {accounts} account{'s' if accounts != 1 else ''} in {took_s:.2f} s." if commands else "No account is in scope.")
+    say(f"{verb} on {accounts} account{'s' if accounts != 1 else ''} in {took_s:.2f} s.")
+
+
+def _conclude_without_engine(act: Act, say: Callable[[str], Any]) -> None:
+    """No enabled account was told. Raises CommandError for what is only done where an engine does it."""
+    codes = ", ".join(sorted(set(act.commands.values_list("account__code", flat=True))))
+    where = f"Disabled, so that no engine runs it: {codes}." if codes else "No enabled account is in scope."
+    if act.kind not in _LATCHING and act.kind != CommandKind.CLEAR:
+        raise CommandError(f"Not done. {where}", returncode=NOT_DONE)
+    say(f"{where} It counts there from the moment it is enabled." if codes else where)
 
 
 def _give_up_in_time(commands: list[Command], waited_s: float, wait_s: float) -> None:
     waiting = [command.account for command in commands if command.status == CommandStatus.PENDING]
     idle = dict.fromkeys(account.code for account in waiting if not engine_runs(account, timezone.now()))
     if idle and waited_s >= min(wait_s, _NOBODY_S):
-        raise CommandError(
-            f"No engine runs {', '.join(idle)}: written, and carried out the moment an engine starts.", returncode=UNANSWERED
-        )
+        raise CommandError(f"No engine runs {', '.join(idle)}: written, and {_when(commands)}.", returncode=UNANSWERED)
     if waited_s >= wait_s:
         open_ = ", ".join(dict.fromkeys(command.account.code for command in commands if command.status not in _OVER))
         raise CommandError(f"Not verified within {wait_s:g} s on {open_}. It goes on: see manage.py status.", returncode=UNANSWERED)
+
+
+def _when(commands: list[Command]) -> str:
+    """When a command that waits is carried out: some are worth nothing after a while."""
+    until = [command.body["valid_until"] for command in commands if command.body.get("valid_until")]
+    if not until:
+        return "carried out the moment an engine starts"
+    at = datetime.fromisoformat(min(until))
+    return f"carried out if an engine starts before {at:%H:%M:%S} UTC, else not at all"
 
 
 def _me() -> str:

@@ -14,9 +14,10 @@ from django.db import connection
 from django.utils import timezone
 
 from execution import selectors
+from execution.core.conditions import TAPE_OVER
 from execution.core.controls import BotStatus
 from execution.core.orders import OrdStatus
-from execution.models import AccountState, BotState, Bracket, Engine, Order, Position, Signal, SymbolState
+from execution.models import Account, AccountState, BotState, Bracket, Engine, Order, Position, Signal, SymbolState
 from execution.selectors import Overview
 from risk.core.portfolio import Reading
 from risk.models import AccountLimits, Halt, Instrument
@@ -60,6 +61,44 @@ def test_it_says_on_every_page_that_the_kill_file_stands(calm: DeskRows, path: s
     assert strip.title(look(calm), strip.troubles(look(calm))) == "Not all right: 1"
     settings.KILL_FILE.unlink()
     assert strip.troubles(look(calm)) == []
+
+
+def test_a_tape_that_is_over_is_no_trouble(calm: DeskRows) -> None:
+    """However long ago: its account rests, and its trades stay to be looked at."""
+    SymbolState.objects.update(priced_at=calm.at - timedelta(hours=1))
+    Account.objects.update(feed="replay:/tapes/btcusdt.gz@max")
+    AccountState.objects.update(links_down={"PRICES": TAPE_OVER})
+    seen = look(calm)
+    assert strip.troubles(seen) == []
+    assert strip.lamps(seen)[0] == ("Prices", "the tape is over", "")
+    assert "the tape of Paper Crypto is over" in strip.summary(seen)
+    assert {seen.effective(bot).level for bot in seen.bots} == {"the end of the tape"}
+
+
+@pytest.mark.parametrize(("gap_ms", "is_late"), [(0, True), (60_000, False)])
+def test_bars_that_come_each_minute_are_not_late(calm: DeskRows, gap_ms: int, is_late: bool) -> None:
+    SymbolState.objects.update(priced_at=calm.at - timedelta(seconds=59))
+    AccountState.objects.update(feed_gap_ms=gap_ms)
+    assert bool(strip.troubles(look(calm))) is is_late
+    assert strip.lamps(look(calm))[0].level == ("warn" if is_late else "")
+
+
+@pytest.mark.parametrize("path", ["/", "/signals/", "/orders/", "/brackets/", "/positions/", "/bots/", "/audit/"])
+def test_recorded_prices_are_called_so_on_every_page(calm: DeskRows, path: str) -> None:
+    browser = client_of(factories.user("zoe", "viewer", accounts=[calm.account]))
+    assert ">REPLAY<" not in browser.get(path).content.decode()
+    Account.objects.update(feed="replay:/tapes/btcusdt.gz@60x")
+    assert ">REPLAY<" in browser.get(path).content.decode()
+
+
+def test_an_account_at_rest_is_shown_with_what_it_holds(calm: DeskRows) -> None:
+    other = factories.account("other", name="Old Tape")
+    AccountState.objects.filter(account=other).update(equity=Decimal(99000), links_down={"PRICES": TAPE_OVER})
+    Position.objects.create(account=other, symbol="BTCUSDT", bot="b", qty=Decimal("-0.4"), is_open=True, updated_at=calm.at)
+    Account.objects.filter(pk=other.pk).update(is_enabled=False)
+    told = "Old Tape · the tape is over · 99,000.00 USDT · <b>BTCUSDT −0.4</b> still open"
+    assert told in client_of(factories.user("zoe", "viewer", accounts=[calm.account, other])).get("/").content.decode()
+    assert "Old Tape" not in client_of(factories.user("tom", "viewer", accounts=[calm.account])).get("/").content.decode()
 
 
 def _no_stop(desk: DeskRows) -> None:

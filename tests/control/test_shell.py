@@ -14,9 +14,10 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from execution import services
+from execution.core.conditions import TAPE_OVER
 from execution.core.messages import CommandKind, KillChoice
 from execution.management import acting
-from execution.models import Act, Bot, Bracket, Command, Engine, Order, Position
+from execution.models import Account, AccountState, Act, Bot, Bracket, Command, Engine, Order, Position
 from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltMode
 from risk.models import AuditEntry, Halt, Instrument
@@ -196,7 +197,13 @@ def test_status_shows_what_matters(bot: Bot, eth: Instrument) -> None:
     assert "ETHUSDT paper-crypto EXTERNAL -2 2600 0.00 UNPROTECTED" in said
     assert "paper-crypto PAPER STOPPED – 0 entries, 1 others engine-1" in said
     assert "engine-1 7 0 s runs" in said
-    assert "engine-0 6 60 s SILENT" in said
+    assert not any(line.startswith("engine-0") for line in said), "it is gone and nobody misses it"
+    Engine.objects.filter(name="engine-1").update(seen_at=now - timedelta(minutes=1))
+    assert any(line.startswith("engine-1 7 6") and line.endswith("s SILENT") for line in map(str.strip, _words(run("status"))))
+
+
+def _words(said: str) -> list[str]:
+    return [" ".join(line.split()) for line in said.splitlines()]
 
 
 def test_status_of_an_empty_desk_says_so(db: None) -> None:
@@ -251,3 +258,62 @@ def test_it_counts_accounts_and_says_what_still_keeps_a_bot_from_trading(bot: Bo
 def test_it_knows_no_account_by_a_wrong_name(bot: Bot) -> None:
     with pytest.raises(CommandError, match="There is no account “paper-crytpo”"):
         run("status", account="paper-crytpo")
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "told"),
+    [
+        ("kill", ("--account", "moon"), "There is no account “moon”. There is paper-crypto."),
+        ("halt", ("--bot", "moon"), "There is no bot “moon”. There is ema-btc."),
+        ("resume", ("--bot", "moon"), "There is no bot “moon”. There is ema-btc."),
+        ("flatten", ("--symbol", "MOON"), "There is no instrument “MOON”. There is BTCUSDT."),
+        ("status", ("--account", "moon"), "There is no account “moon”. There is paper-crypto."),
+    ],
+)
+def test_it_names_what_there_is(name: str, args: tuple[str, ...], told: str, bot: Bot) -> None:
+    with pytest.raises(CommandError) as refused:
+        run(name, *args)
+    assert (str(refused.value), refused.value.returncode) == (told, 1)
+
+
+@pytest.mark.parametrize("args", [("--firm",), ("--account", "paper-crypto"), ("--bot", "ema-btc"), ("--symbol", "BTCUSDT")])
+def test_it_resumes_nothing_that_is_not_paused(args: tuple[str, ...], bot: Bot) -> None:
+    engine_takes(bot.account)
+    with pytest.raises(CommandError, match="is not paused") as refused:
+        run("resume", *args)
+    assert refused.value.returncode == 1
+    assert not Act.objects.exists()
+
+
+def test_it_does_not_promise_what_will_be_too_late(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flatten that no engine takes in time is never carried out."""
+    monkeypatch.setattr(acting, "_NOBODY_S", 0)
+    with pytest.raises(
+        CommandError, match=r"written, and carried out if an engine starts before \d\d:\d\d:\d\d UTC, else not at all"
+    ):
+        run("flatten", "--firm")
+
+
+@pytest.mark.parametrize("args", [("--firm",), ("--account", "paper-crypto"), ("--bot", "ema-btc")])
+def test_it_flattens_nothing_where_no_engine_may_run(args: tuple[str, ...], bot: Bot) -> None:
+    Account.objects.update(is_enabled=False)
+    with pytest.raises(CommandError, match=r"Not done\. (No enabled account is in scope|Disabled, .*: paper-crypto)\.") as refused:
+        run("flatten", *args)
+    assert refused.value.returncode == acting.NOT_DONE
+
+
+def test_a_kill_of_a_disabled_account_counts_once_it_is_enabled(bot: Bot) -> None:
+    Account.objects.update(is_enabled=False)
+    said = run("kill", "--account", "paper-crypto")
+    assert "Disabled, so that no engine runs it: paper-crypto. It counts there from the moment it is enabled." in said
+    assert Halt.objects.filter(cleared_at=None).exists()
+
+
+def test_status_lists_accounts_at_rest_with_what_they_hold(bot: Bot) -> None:
+    now = timezone.now()
+    AccountState.objects.create(account=bot.account, equity="99990.5", links_down={"PRICES": TAPE_OVER})
+    Position.objects.create(account=bot.account, symbol="BTCUSDT", bot="ema-btc", qty="-0.4", is_open=True, updated_at=now)
+    assert "At rest" not in run("status")
+    Account.objects.update(is_enabled=False)
+    said = [" ".join(line.split()) for line in run("status").splitlines()]
+    assert "paper-crypto PAPER 99990.5 USDT BTCUSDT -0.4 the tape is over" in said

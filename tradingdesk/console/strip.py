@@ -317,7 +317,8 @@ def _restricted(look: Overview) -> Iterator[Trouble]:
     causes: dict[tuple[str, str], list[Bot]] = {}
     for bot in look.bots:
         found = look.effective(bot)
-        is_told = bot.account_id in idle or (found.level.endswith("link down") and bot.account_id in linkless)
+        is_over = tape_is_over(look.states.get(bot.account_id))
+        is_told = is_over or bot.account_id in idle or (found.level.endswith("link down") and bot.account_id in linkless)
         if found.name == "REDUCE_ONLY" and found.halt is None and not is_told:
             causes.setdefault((found.level, found.detail), []).append(bot)
     for (level, detail), bots in causes.items():

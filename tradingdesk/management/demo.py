@@ -193,7 +193,7 @@ def _tape_account(feed: str, bars: Mapping[str, int]) -> str:
     """The code of the account that trades this tape, with one bot per symbol.
 
     A tape goes on where it stood. One that is over, another one, or the same at another speed starts an account of its own: its market
-    time begins again, and an account's never goes back.
+    time begins again, and an account's never goes back. The one before rests, with what it holds: see feeds/replay/README.md.
     """
     for number in itertools.count(1):
         code = TAPE if number == 1 else f"{TAPE}-{number}"

@@ -12,11 +12,11 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from execution.core.orders import Purpose
-from execution.management.acting import no_database
+from execution.management.acting import known_require, no_database
 from execution.models import Account, Engine
-from execution.selectors import Overview, overview
-from execution.services import ActRefused, engine_runs, kill_file_stands, kill_file_told
-from execution.services.acts import account_by_code
+from execution.selectors import Overview, Resting, accounts_resting, overview
+from execution.services import engine_runs, kill_file_stands, kill_file_told
+from risk.core.units import Scope, ScopeKind
 from risk.models import Halt
 
 
@@ -29,22 +29,25 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         at = timezone.now()
         try:
-            chosen = Account.objects.filter(pk=account_by_code(options["account"]).pk) if options["account"] else None
-            desk = overview(accounts=chosen, at=at)
-        except ActRefused as e:
-            raise CommandError(str(e)) from e
+            code = options["account"]
+            if code:
+                known_require(Scope(ScopeKind.ACCOUNT, code))
+            desk = overview(accounts=Account.objects.filter(code=code) if code else None, at=at)
+            resting = [] if code else accounts_resting(Account.objects.all())
         except DatabaseError as e:
             raise CommandError(no_database(e)) from e
-        self.stdout.write("\n".join(_all(desk, at)))
+        self.stdout.write("\n".join(_all(desk, resting, at)))
 
 
-def _all(desk: Overview, at: datetime) -> Iterator[str]:
+def _all(desk: Overview, resting: Sequence[Resting], at: datetime) -> Iterator[str]:
     yield f"{at:%Y-%m-%d %H:%M:%S} UTC"
     if kill_file_stands():
         yield kill_file_told()
     yield from _section("Halts", ("scope", "mode", "cause", "by", "since", "reason"), _halts(desk, at), "none")
     yield from _section("Accounts", ("account", "env", "phase", "equity", "working", "engine"), _accounts(desk, at), "none")
     yield from _section("Bots", ("bot", "account", "state", "by", "symbols", "placed", "denied"), _bots(desk), "none")
+    if resting:
+        yield from _section("At rest: no engine runs these", ("account", "env", "equity", "open", "why"), _resting(resting), "none")
     columns = ("symbol", "account", "bot", "qty", "avg", "unrealised", "protection")
     yield from _section("Positions", columns, _positions(desk), "flat")
     yield from _section("Alarms", ("priority", "what", "cause"), _alarms(desk), "none")
@@ -64,6 +67,13 @@ def _accounts(desk: Overview, at: datetime) -> Iterable[Sequence[Any]]:
         engine = account.lease.engine if engine_runs(account, at) else "none"
         phase, equity = (state.phase, f"{state.equity:f} {account.currency}") if state else ("STOPPED", "–")
         yield account.code, account.environment, phase, equity, f"{entries} entries, {legs} others", engine
+
+
+def _resting(resting: Sequence[Resting]) -> Iterable[Sequence[Any]]:
+    for rest in resting:
+        account = rest.account
+        held = ", ".join(f"{position.symbol} {position.qty:f}" for position in rest.positions) or "flat"
+        yield account.code, account.environment, f"{rest.equity:f} {account.currency}", held, rest.why
 
 
 def _bots(desk: Overview) -> Iterable[Sequence[Any]]:
@@ -112,7 +122,8 @@ def _where(halt: Halt) -> str:
 
 
 def _age(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
+    """Never below zero: an account that plays a tape may be ahead of us."""
+    seconds = max(0, int(span.total_seconds()))
     if seconds < 120:
         return f"{seconds} s"
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -32,6 +32,7 @@ def desk(request: HttpRequest) -> HttpResponse:
         look=look,
         topic="desk",
         **desk_context(look),
+        resting=selectors.accounts_resting(access.accounts_seen(user)),
         fleet_heads=heads(FLEET),
         fleet_rows=fleet_html(look, rights),
         signal_heads=heads(SIGNALS),
