@@ -270,9 +270,9 @@ class Supervisor:
         )
 
     async def _ring_off(self) -> None:
-        """Take the alarms back where the account is active again."""
+        """Take the alarms back where the account runs again and agrees with its venue; prices and brains have words of their own."""
         for pk, slot in list(self._slots.items()):
-            if slot.is_ringing and (runner := self._running(pk)) is not None and runner.checklist.phase == "ACTIVE":
+            if slot.is_ringing and (runner := self._running(pk)) is not None and runner.desk.state.account.is_reconciled:
                 slot.is_ringing = slot.is_unreplayable = False
                 for key in (RUNNER_FAILED, JOURNAL_BROKEN, ENTRIES_LEFT):
                     await self._write(faults.alarm_return, pk, key)
