@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,8 @@ from execution.models import (
     Signal,
     SymbolState,
 )
+from risk.calendars import sessions_from
+from risk.core.hours import ALWAYS, is_open, opens_at
 from risk.core.portfolio import Reading, Standing, readings
 from risk.core.units import ZERO, ScopeKind, Side, multiple_below
 from risk.core.verdict import HaltCause, HaltMode
@@ -229,6 +231,17 @@ class Overview:
             return own.get(bot.code, ZERO)
         state = self.prices.get((bot.account_id, symbol))
         return state.session_realised - state.session_fees if state is not None else ZERO
+
+    def market_closed(self, symbol: str) -> str:
+        """ "market closed, opens Mon 14:30 UTC", by the symbol's calendar; empty while it is open."""
+        instrument = self.instruments.get(symbol)
+        if instrument is None or instrument.calendar == ALWAYS:
+            return ""
+        sessions = sessions_from(instrument.calendar, self.at.astimezone(UTC).date())
+        if is_open(sessions, self.at):
+            return ""
+        opening = opens_at(sessions, self.at)
+        return f"market closed, opens {opening:%a %H:%M} UTC" if opening else "market closed, its hours are not known"
 
     def trades_now(self, bot: Bot) -> set[str]:
         """The symbols that this bot alone may trade; none for a disabled one, whose symbols another may have taken over."""
@@ -605,6 +618,11 @@ def _fee(account: Account, instrument: Any, fill: Fill) -> Decimal:
 def discrepancies_open(account_ids: Iterable[int]) -> list[Discrepancy]:
     """Symbols of which the venue holds another quantity than we, the oldest difference first."""
     return list(Discrepancy.objects.filter(account__in=account_ids, ended_at=None).select_related("account").order_by("since"))
+
+
+def adjustments_newest(account_ids: Iterable[int], *, limit: int = 20) -> list[Adjustment]:
+    """What the venue moved without a trade, newest first."""
+    return list(Adjustment.objects.filter(account__in=account_ids).select_related("account").order_by("-id")[:limit])
 
 
 def _of(found: QuerySet[Any], bot: str, symbol: str) -> QuerySet[Any]:

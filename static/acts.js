@@ -27,7 +27,7 @@ desk.signedOut = (answer) => {
 };
 
 // Starting, resuming, clearing, and what moves a leg or settles a quantity wait until the page is current; safer acts never do.
-const isRisky = (address) => /\/(start|resume|clear|reset|move|adopt|ignore)\/$/.test(new URL(address, location.href).pathname);
+const isRisky = (address) => /\/(start|resume|clear|reset|move|adopt|adopt-and-close|ignore)\/$/.test(new URL(address, location.href).pathname);
 
 async function act(form, submitter) {
   const address = submitter?.getAttribute("formaction") || form.getAttribute("action") || location.pathname;

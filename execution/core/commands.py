@@ -195,7 +195,18 @@ def _kill(turn: Turn, spec: CommandSpec) -> str:
 
 
 def _flatten(turn: Turn, spec: CommandSpec) -> str:
-    return kills.flatten(turn, spec)
+    return _flatten_disagreed(turn, spec) if spec.target else kills.flatten(turn, spec)
+
+
+def _flatten_disagreed(turn: Turn, spec: CommandSpec) -> str:
+    """Settle a disagreement about one symbol by having nothing of it: what the venue holds becomes ours and is closed."""
+    booked = disagreements.adopted(turn, spec)
+    if not turn.closable(spec.target):
+        return booked
+    try:
+        return f"{booked} {by_hand.close(turn, spec)}"
+    except CommandRefused as e:
+        return f"{booked} It is not closed: {e}"
 
 
 def _stop_flatten(turn: Turn, spec: CommandSpec) -> str:

@@ -137,6 +137,14 @@ def discrepancy_adopt(*, account: Account, symbol: str, **asked: Unpack[Asked]) 
     return _on_account(CommandKind.ADOPT, account, _disagreed(account, symbol), **asked)
 
 
+def discrepancy_flatten(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> Act:
+    """Believe the venue about a symbol, then close all of it at market. Raises ActRefused where the venue holds nothing of it."""
+    _disagreed(account, symbol)
+    if not account.discrepancies.get(symbol=symbol, ended_at=None).theirs:
+        raise ActRefused(f"The venue of {account.name} holds no {symbol}: adopt that, there is nothing to close.")
+    return _on_account(CommandKind.FLATTEN, account, symbol, **asked)
+
+
 def discrepancy_ignore(*, account: Account, symbol: str, **asked: Unpack[Asked]) -> Act:
     """Let the difference of a symbol be, exactly as it is now."""
     return _on_account(CommandKind.IGNORE, account, _disagreed(account, symbol), **asked)

@@ -244,7 +244,14 @@ def test_it_shows_what_the_venue_holds_otherwise(desk: DeskRows, differing: Disc
     assert 'id="differences"' not in client_of(alice).get(reverse("console:positions")).content.decode()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("discrepancy-adopt", CommandKind.ADOPT), ("discrepancy-ignore", CommandKind.IGNORE)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("discrepancy-adopt", CommandKind.ADOPT),
+        ("discrepancy-ignore", CommandKind.IGNORE),
+        ("discrepancy-flatten", CommandKind.FLATTEN),
+    ],
+)
 def test_it_settles_what_was_shown(differing: Discrepancy, alice: User, name: str, kind: CommandKind) -> None:
     browser, address = client_of(alice), reverse(f"console:{name}", args=[differing.account.code, "ETHUSDT"])
     body = body_of(browser, name, address)
@@ -254,6 +261,19 @@ def test_it_settles_what_was_shown(differing: Discrepancy, alice: User, name: st
     assert "ours 3.1, the venue&#x27;s 2.1 → ours 3.1, the venue&#x27;s 1.5" in refused.content.decode()
     assert browser.post(address, body_of(browser, name, address)).status_code == 302
     assert (told().kind, told().target) == (kind, "ETHUSDT")
+
+
+def test_it_says_what_flattening_a_disagreement_trades(differing: Discrepancy, alice: User) -> None:
+    browser = client_of(alice)
+    address = reverse("console:discrepancy-flatten", args=[differing.account.code, "ETHUSDT"])
+    html = browser.get(address).content.decode()
+    assert "Sells 2.1 ETHUSDT at market; the account goes +2.1 → 0." in html
+    assert "/ETHUSDT/adopt-and-close/" in browser.get(reverse("console:positions")).content.decode()
+    Discrepancy.objects.update(theirs=Decimal(0))
+    assert "/ETHUSDT/adopt-and-close/" not in browser.get(reverse("console:positions")).content.decode()
+    refused = browser.post(address, body_of(browser, "discrepancy-flatten", address), headers=HTMX)
+    assert "holds no ETHUSDT: adopt that, there is nothing to close." in refused.content.decode()
+    assert Act.objects.count() == 0
 
 
 def test_it_settles_nothing_that_ended(differing: Discrepancy, alice: User) -> None:

@@ -52,6 +52,7 @@ def pages(desk: DeskRows) -> dict[str, str]:
         "position-arm": [code, "BTCUSDT"],
         "discrepancy-adopt": [code, "ETHUSDT"],
         "discrepancy-ignore": [code, "ETHUSDT"],
+        "discrepancy-flatten": [code, "ETHUSDT"],
         "bots": [],
         "bots-resume": [],
         "bot": ["ema-btc"],
@@ -92,6 +93,7 @@ def acts(desk: DeskRows) -> dict[str, str]:
         "position-arm": [code, "BTCUSDT"],
         "discrepancy-adopt": [code, "ETHUSDT"],
         "discrepancy-ignore": [code, "ETHUSDT"],
+        "discrepancy-flatten": [code, "ETHUSDT"],
         "bot-start": ["ema-btc"],
         "bot-pause": ["ema-btc"],
         "bot-resume": ["ema-btc"],
@@ -119,7 +121,10 @@ BODIES: dict[str, dict[str, str]] = {
     "position-arm": {"stop_px": "60000", "target_px": "65000"},
 }
 #: acts whose form shows what stands now, and whose answer is the act with its steps
-BY_HAND = {"stop-move", "target-move", "bracket-arm", "position-arm", "discrepancy-adopt", "discrepancy-ignore"}
+BY_HAND = {
+    *("stop-move", "target-move", "bracket-arm", "position-arm"),
+    *("discrepancy-adopt", "discrepancy-ignore", "discrepancy-flatten"),
+}
 #: acts whose form says what it showed, and the page it is on; the others are asked under their own address
 SEALED = {
     **dict.fromkeys(("bot-start", "bots-resume", "halt-clear", *BY_HAND), ""),

@@ -122,6 +122,39 @@ def test_it_settles_only_what_stands(bench: Bench, kind: CommandKind) -> None:
     assert refusal() == "BTCUSDT moved since the venue was asked. Ask it again first."
 
 
+@pytest.mark.parametrize("theirs", ["8", "12"])
+def test_it_flattens_what_the_venue_holds(theirs: str) -> None:
+    """Of a symbol that is in doubt nothing is left: the venue's quantity is believed, then closed, and no more than that."""
+    bench = Bench()
+    bench.armed("10")
+    bench.mark(BTC, "100")
+    bench.later(1)
+    bench.reconcile(positions={BTC: theirs})
+    answer = bench.command(CommandKind.FLATTEN, target=BTC)
+    assert answer.status is CommandStatus.DONE, answer.text
+    assert answer.text.startswith("Booked for EXTERNAL: 2 BTCUSDT")
+    assert f"Selling {theirs} BTCUSDT at market" in answer.text
+    assert bench.qty() == D(theirs)
+    assert bench.desk.state.discrepancies == {}
+    assert not bench.desk.state.commands, "it is done at once, and verified by the next comparison"
+
+
+def test_it_closes_nothing_where_the_venue_holds_nothing(bench: Bench) -> None:
+    bench.later(1)
+    bench.reconcile(positions={})
+    answer = bench.command(CommandKind.FLATTEN, target=BTC)
+    assert (answer.status, bench.qty(), bench.exits()) == (CommandStatus.DONE, 0, [])
+
+
+def test_it_closes_nothing_that_it_cannot_adopt(bench: Bench) -> None:
+    """Selling ours while the venue holds less would go through zero."""
+    bench.command(CommandKind.CLOSE, target=BTC)
+    (order,) = bench.exits()
+    bench.take(SendFailed(at=bench.at, cl_ord_id=order.cl_ord_id, outcome=SendOutcome.UNKNOWN))
+    answer = bench.command(CommandKind.FLATTEN, target=BTC)
+    assert (answer.status, bench.qty(), bench.exits()) == (CommandStatus.REFUSED, 10, [order])
+
+
 def test_it_adopts_nothing_that_an_unanswered_order_may_explain(bench: Bench) -> None:
     bench.command(CommandKind.CLOSE, target=BTC)
     (order,) = bench.exits()

@@ -172,7 +172,15 @@ def bot_name(bot: Bot, context: Context) -> Html:
 def bot_state(bot: Bot, context: Context) -> Html:
     effective = context.look.effective(bot)
     word, css = strip.bot_state(effective)
-    return chip(word, css, strip.state_told(effective))
+    state = chip(word, css, strip.state_told(effective))
+    closed = closed_markets(context.look.symbols_of.get(bot.pk, []), context.look)
+    return format_html("{} <small>{}</small>", state, closed) if closed else state
+
+
+def closed_markets(symbols: list[str], look: Overview) -> str:
+    """Which of the symbols' markets are closed, until when; the symbol is named where there are several."""
+    found = [(symbol, told) for symbol in symbols if (told := look.market_closed(symbol))]
+    return "; ".join(told if len(symbols) == 1 else f"{symbol} {told}" for symbol, told in found)
 
 
 def bot_symbols(bot: Bot, context: Context) -> Html:
@@ -456,7 +464,9 @@ def _bracket_menu(row: Bracket, args: list[str], *, are_both: bool) -> list[Safe
 
 
 def position_symbol(row: Position, context: Context) -> Html:
-    return format_html("<strong>{}</strong>", row.symbol)
+    closed = context.look.market_closed(row.symbol)
+    named = format_html("<strong>{}</strong>", row.symbol)
+    return format_html("{} <small>{}</small>", named, closed) if closed else named
 
 
 def position_qty(row: Position, context: Context) -> Html:

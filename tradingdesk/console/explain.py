@@ -10,14 +10,16 @@ from typing import Any, Final, NamedTuple
 from django.urls import NoReverseMatch, reverse
 
 from execution import selectors
+from execution.core.messages import AdjustmentKind
 from execution.core.orders import OrdStatus
-from execution.models import Bot, Command, Order, Signal
+from execution.core.positions import split_qty
+from execution.models import Adjustment, Bot, Command, Order, Signal
 from execution.selectors import Overview
 from risk.core.settings import RiskSettings
 from risk.core.units import AssetClass
 from risk.models import AuditEntry, Instrument
 from risk.selectors import settings_effective
-from tradingdesk.console.figures import figure, plain, span, words
+from tradingdesk.console.figures import figure, plain, signed, span, words
 from tradingdesk.people.models import User
 
 
@@ -185,6 +187,24 @@ def _moments(row: Order, look: Overview) -> Iterator[Moment]:
 def _command_moment(command: Command) -> Moment:
     told = f"{words(command.act.kind)} by {command.act.by}"
     return Moment(command.created_at, told, command.text or words(command.status), is_asked=command.answered_at is None)
+
+
+# --- an adjustment -----------------------------------------------------------------------------------------------------
+
+
+def adjustment_told(row: Adjustment) -> tuple[str, str]:
+    """What an adjustment moved, and what that did: of what was held when it came."""
+    if row.kind == AdjustmentKind.SPLIT:
+        after = split_qty(row.qty, row.new_units, row.old_units)
+        counted = f"{plain(row.qty)} became {plain(after)}" if row.qty else "nothing was held"
+        ratio = f"{plain(row.new_units)} for {plain(row.old_units)}"
+        return ratio, f"Split: {counted}, prices follow; orders in the old terms were canceled."
+    way = "received" if row.amount >= 0 else "paid"
+    held = f"for {plain(row.qty)} held" if row.qty else "for what was held before"
+    return (
+        f"{signed(row.amount)} {row.account.currency}",
+        f"Funding {way} {held}: in the cash and in the result of {row.symbol}.",
+    )
 
 
 # --- settings ----------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ urlpatterns = [
     path("positions/<slug:code>/<str:symbol>/close/", acts.position_close, name="position-close"),
     path("positions/<slug:code>/<str:symbol>/arm/", by_hand.position_arm, name="position-arm"),
     path("positions/<slug:code>/<str:symbol>/adopt/", by_hand.discrepancy_adopt, name="discrepancy-adopt"),
+    path("positions/<slug:code>/<str:symbol>/adopt-and-close/", by_hand.discrepancy_flatten, name="discrepancy-flatten"),
     path("positions/<slug:code>/<str:symbol>/ignore/", by_hand.discrepancy_ignore, name="discrepancy-ignore"),
     path("bots/", bots.bots, name="bots"),
     path("bots/resume/", acts.bots_resume, name="bots-resume"),

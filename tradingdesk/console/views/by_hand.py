@@ -180,6 +180,31 @@ def discrepancy_adopt(request: HttpRequest, code: str, symbol: str) -> HttpRespo
 
 
 @require_http_methods(["GET", "POST"])
+def discrepancy_flatten(request: HttpRequest, code: str, symbol: str) -> HttpResponse:
+    """Believe the venue, and have nothing of it."""
+    account, row = _discrepancy(request, code, symbol)
+
+    def shown() -> dict[str, Any]:
+        side, held = ("Sells" if row.theirs > 0 else "Buys"), figure(row.theirs, is_signed=True)
+        return {
+            "question": f"Flatten {symbol}?",
+            "told": [
+                discrepancy_told(look_of(request), row),
+                f"Ours becomes the venue's, and all of it is closed. {side} {figure(abs(row.theirs))} {symbol} at market; "
+                f"the account goes {held} → 0.",
+            ],
+            "verb": f"Adopt and close {figure(abs(row.theirs))} {symbol}",
+        }
+
+    return by_hand(
+        request,
+        shown,
+        lambda _: services.discrepancy_flatten(account=account, symbol=symbol, **asked(request)),
+        discrepancy_facts(row),
+    )
+
+
+@require_http_methods(["GET", "POST"])
 def discrepancy_ignore(request: HttpRequest, code: str, symbol: str) -> HttpResponse:
     """Let the difference be."""
     account, row = _discrepancy(request, code, symbol)

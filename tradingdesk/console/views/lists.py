@@ -140,6 +140,7 @@ def positions(request: HttpRequest) -> HttpResponse:
         heading="Positions",
         options={},
         differences=selectors.discrepancies_open(ids),
+        adjustments=[(row, *explain.adjustment_told(row)) for row in selectors.adjustments_newest(ids)],
     )
 
 
