@@ -5,6 +5,7 @@ Also a template library ("figures"): every function here is a filter.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,6 +20,8 @@ from risk.core.units import HUNDRED, NO_LIMIT, ZERO
 NONE = "—"
 _TENTH = Decimal("0.1")
 _TWO = Decimal("0.01")
+#: where the next word of a CamelCase name begins
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 register = template.Library()
 
@@ -168,6 +171,12 @@ def epoch_ms(at: datetime) -> int:
 def words(code: str) -> str:
     """A code as words: GROSS_EXPOSURE → Gross exposure."""
     return code.replace("_", " ").capitalize()
+
+
+@register.filter
+def noun(model: str) -> str:
+    """A model as a person calls it: risk.SymbolOverride → Symbol override."""
+    return _WORD.sub(" ", model.rpartition(".")[2]).capitalize()
 
 
 @register.filter
