@@ -19,6 +19,7 @@ from execution.core import pnl, slicing, symbols, throttles
 from execution.core.halts import clear, latch
 from execution.core.messages import DeskSettings, Marked, SettingsChanged
 from execution.core.turn import Turn
+from execution.core.unreadable import is_readable
 from risk.core.book import Halt
 from risk.core.hours import next_midnight
 from risk.core.portfolio import has_fallen
@@ -110,7 +111,7 @@ def _terms(spec: Instrument) -> dict[str, Any]:
 def marked(turn: Turn, event: Marked) -> None:
     """New marks. A price that is not a positive number is no mark: the old one ages until it stops entries."""
     for mark in event.marks:
-        if not mark.price.is_finite() or mark.price <= 0:
+        if not is_readable(mark.price) or mark.price <= 0:
             continue
         position = turn.position(mark.symbol, bot=turn.index.owner(mark.symbol))
         position.mark, position.marked_at = mark.price, mark.at

@@ -18,10 +18,13 @@ from execution.core.messages import Adjusted, AdjustmentKind
 from execution.core.positions import AdjustmentState, split_px, split_qty
 from execution.core.sending import cancel
 from execution.core.turn import Turn
+from execution.core.unreadable import is_readable
 from execution.core.watching import watches_of
-from risk.core.units import ZERO
+from risk.core.units import ONE, ZERO
 from risk.core.wording import number
 
+#: no split gives more for one, nor takes more for one
+_RATIO_MAX: Final = Decimal(1_000_000)
 #: ids kept, so that a repeated report changes nothing
 _KEPT: Final = 500
 
@@ -30,7 +33,7 @@ def adjusted(turn: Turn, event: Adjusted) -> None:
     """Book an adjustment. One whose numbers cannot be right is alarmed and changes nothing else."""
     if not _is_first(turn, event):
         return
-    if event.kind is AdjustmentKind.FUNDING and event.amount.is_finite():
+    if event.kind is AdjustmentKind.FUNDING and is_readable(event.amount):
         _fund(turn, event)
     elif event.kind is AdjustmentKind.SPLIT and _is_ratio(event.new_units, event.old_units) and not _is_inverse(turn, event.symbol):
         _split(turn, event)
@@ -55,7 +58,8 @@ def _is_first(turn: Turn, event: Adjusted) -> bool:
 
 
 def _is_ratio(new_units: Decimal, old_units: Decimal) -> bool:
-    return all(units.is_finite() and units > 0 for units in (new_units, old_units))
+    is_one = all(is_readable(units) and units > 0 for units in (new_units, old_units))
+    return is_one and ONE / _RATIO_MAX <= new_units / old_units <= _RATIO_MAX
 
 
 def _is_inverse(turn: Turn, symbol: str) -> bool:

@@ -60,6 +60,7 @@ from execution.core.messages import (
 from execution.core.orders import Purpose
 from execution.core.state import DeskState
 from execution.core.turn import ENCODER, Index, Turn
+from execution.core.unreadable import guarded
 from risk.core.settings import FlipPolicy
 from risk.core.stake import Stake, stake_of
 from risk.core.units import Scope, ScopeKind, use_decimal_context
@@ -264,7 +265,7 @@ _TIMERS: Final[Mapping[str, Callable[[Turn, str], None]]] = {
 
 _HANDLERS: Final[Mapping[type[Any], Callable[[Turn, Any], None]]] = {
     Started: recovery.started,
-    Reported: reports.reported,
+    Reported: guarded(reports.reported),
     Adjusted: adjustments.adjusted,
     SendFailed: reports.send_failed,
     Commanded: commands.commanded,
@@ -274,8 +275,8 @@ _HANDLERS: Final[Mapping[type[Any], Callable[[Turn, Any], None]]] = {
     Trailed: watching.trailed,
     PriceAged: watching.price_aged,
     Woke: _woke,
-    Reconciled: recovery.reconciled,
-    OrderFound: recovery.order_found,
+    Reconciled: guarded(recovery.reconciled),
+    OrderFound: guarded(recovery.order_found),
     LinkChanged: conditions.link_changed,
     SettingsChanged: account.settings_changed,
     BotChanged: _bot_changed,

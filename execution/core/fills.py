@@ -24,6 +24,7 @@ from execution.core.positions import FillState, PositionState
 from execution.core.sending import query_timer
 from execution.core.slicing import is_first_fill
 from execution.core.turn import Turn
+from execution.core.unreadable import is_readable
 from risk.core.book import EXTERNAL
 from risk.core.units import ZERO, Scope, ScopeKind
 from risk.core.verdict import HaltCause
@@ -105,7 +106,7 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
 
 def _with_readable_fee(turn: Turn, order: OrderState, report: Reported) -> Reported:
     """A fee that is no number would make all money after it none: the fill is booked without, and said."""
-    if report.fee.is_finite():
+    if is_readable(report.fee):
         return report
     turn.alarm(
         f"{FEES}{order.symbol}:{report.exec_id}",

@@ -82,7 +82,7 @@ def kill_by_file(made: int) -> Act:
 
 
 def halt(*, scope: Scope, mode: HaltMode, **asked: Unpack[Asked]) -> Act:
-    """Latch REDUCE_ONLY or HALTED at a scope, and touch no order. Raises ActRefused for a scope that does not exist."""
+    """Latch REDUCE_ONLY or HALTED at a scope and cancel its entries; stops stay. Raises ActRefused for a scope that does not exist."""
     ask = Ask(kind=CommandKind.HALT, scope=scope, mode=mode, **asked)
     return act_make(ask, lambda act: _restrict(act, ask, HaltCause.MANUAL))
 

@@ -68,7 +68,9 @@ def test_a_split_moves_no_money_and_protects_in_the_new_terms() -> None:
     assert [(leg.order_qty, leg.stop_px, leg.price) for leg in (stop, target)] == [(20, 49, None), (20, None, 52)]
 
 
-@pytest.mark.parametrize("ratio", [("0", "1"), ("1", "0"), ("-2", "1"), ("NaN", "1"), ("1", "Infinity")])
+@pytest.mark.parametrize(
+    "ratio", [("0", "1"), ("1", "0"), ("-2", "1"), ("NaN", "1"), ("1", "Infinity"), ("1000001", "1"), ("1", "1000001")]
+)
 def test_a_split_that_cannot_be_right_moves_nothing(ratio: tuple[str, str]) -> None:
     bench = Bench()
     bench.armed("10")

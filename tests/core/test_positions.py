@@ -78,7 +78,7 @@ def test_it_says_once_a_day_that_fees_are_missing() -> None:
     assert bench.alarms() == ["fees"]
 
 
-@pytest.mark.parametrize("fee", ["NaN", "sNaN", "Infinity"])
+@pytest.mark.parametrize("fee", ["NaN", "sNaN", "Infinity", "1e15"])
 def test_it_books_a_fill_without_a_fee_that_is_no_number_and_says_so(fee: str) -> None:
     bench = Bench()
     entry = bench.buy("10")
@@ -88,7 +88,7 @@ def test_it_books_a_fill_without_a_fee_that_is_no_number_and_says_so(fee: str) -
     assert "fees" in bench.alarms()
 
 
-@pytest.mark.parametrize("px", ["0", "-5", "NaN", "Infinity"])
+@pytest.mark.parametrize("px", ["0", "-5"])
 def test_it_books_nothing_at_a_price_that_cannot_be(px: str) -> None:
     bench = Bench()
     entry = bench.buy("10")
