@@ -59,6 +59,13 @@ def test_it_starts_everything_and_stops_all_of_it(desk: EmbeddedDesk) -> None:
     assert not valkey.exists()
 
 
+def test_it_greets_behind_tls(tmp_path: Path) -> None:
+    with EmbeddedDesk(tmp_path / "var", DESK_URL="https://desk.example.org") as desk:
+        desk.start()
+        assert "https://desk.example.org/enter/" in desk.output
+        assert "ERROR" not in (desk.var / "desk.log").read_text()
+
+
 def test_it_keeps_its_secrets_and_its_folder_to_itself(desk: EmbeddedDesk) -> None:
     desk.start()
     assert stat.S_IMODE(desk.var.stat().st_mode) == 0o700

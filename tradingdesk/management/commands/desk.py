@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core.management import call_command
@@ -79,7 +80,7 @@ class Command(BaseCommand):
         connections.close_all()
 
         async def announce() -> None:
-            is_there = await _until_answering(listener.getsockname())
+            is_there = await _until_answering(listener.getsockname(), url)
             self.stdout.write(greeting if is_there else f"The web does not answer: see {folder / 'desk.log'}")
             self.stdout.flush()
 
@@ -181,20 +182,21 @@ def _answers(path: Path) -> Callable[[], Awaitable[bool]]:
     return is_ready
 
 
-async def _until_answering(address: Any) -> bool:
-    """Whether the web answers /healthz within WEB_READY_S."""
+async def _until_answering(address: Any, url: str) -> bool:
+    """Whether the web answers /healthz within WEB_READY_S, asked as a proxy in front of it would for `url`."""
     for _ in range(int(WEB_READY_S / 0.1)):
-        if await _is_healthy(address[0], address[1]):
+        if await _is_healthy(address[0], address[1], urlsplit(url)):
             return True
         await asyncio.sleep(0.1)
     return False
 
 
-async def _is_healthy(host: str, port: int) -> bool:
+async def _is_healthy(host: str, port: int, url: SplitResult) -> bool:
     here = ANYWHERE.get(host, host)
     try:
         reader, writer = await asyncio.open_connection(here, port)
-        writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        asked = f"GET /healthz HTTP/1.0\r\nHost: {url.netloc}\r\nX-Forwarded-Proto: {url.scheme}\r\n\r\n"
+        writer.write(asked.encode())
         status = await reader.readline()
         writer.close()
     except OSError:
