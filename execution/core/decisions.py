@@ -27,9 +27,10 @@ from execution.core.trailing import Trail
 from execution.core.turn import ENCODER, Turn
 from risk.core.hours import day_ends_at
 from risk.core.settings import RiskSettings, UnsupportedProtection
-from risk.core.units import HUNDRED, ZERO, OrdType, Side, TimeInForce
+from risk.core.sizing import is_positive
+from risk.core.units import HUNDRED, LARGEST, ZERO, OrdType, Side, TimeInForce
 from risk.core.verdict import Check, Denied, HintKind, OrderClass, Proposal, Reason
-from risk.core.wording import exact
+from risk.core.wording import exact, number
 
 #: the longest a position may be wanted for, in seconds: a year
 TIME_LIMIT_S_MAX: Final = 366 * 86_400
@@ -147,8 +148,8 @@ def _odd_protection(decision: Decision) -> str:
     """What is wrong with how a decision wants to be protected, in a sentence; empty when nothing is."""
     for name in ("stop_limit_offset", "trail_offset", "trail_pct", "trail_activation"):
         value = getattr(decision, name)
-        if value is not None and not (value.is_finite() and value > 0):
-            return f"{name} is {exact(value)}; it must be a positive number."
+        if value is not None and not (is_positive(value) and value < LARGEST):
+            return f"{name} is {exact(value)}; it must be a positive number below {number(LARGEST)}."
     if decision.trail_offset is not None and decision.trail_pct is not None:
         return "A stop trails by trail_offset or by trail_pct, not by both."
     if decision.trail_pct is not None and decision.trail_pct >= HUNDRED:

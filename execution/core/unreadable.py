@@ -18,10 +18,9 @@ from typing import Any, Final
 from execution.core.messages import OrderFound, Reconciled, Reported, VenueFill, VenueOrder
 from execution.core.sending import query
 from execution.core.turn import Turn
+from risk.core.units import LARGEST
 from risk.core.wording import number
 
-#: a thousand million million: beyond every quantity, price and amount there is
-LARGEST: Final = Decimal("1e15")
 _ALARM: Final = "unreadable"
 _FILL: Final = ("last_qty", "last_px", "cum_qty", "avg_px")
 #: the numbers of each kind of word

@@ -13,7 +13,7 @@ from risk.core import sizing
 from risk.core.settings import UnsupportedProtection
 from risk.core.sizing import is_positive
 from risk.core.trial import INSTRUMENT_LEVEL, LIMIT_KINDS, STOP_KINDS, Bound, Trial
-from risk.core.units import HUNDRED, NO_LIMIT, ONE, ZERO, OrdType, TimeInForce, multiple_above
+from risk.core.units import HUNDRED, LARGEST, NO_LIMIT, ONE, ZERO, OrdType, TimeInForce, multiple_above
 from risk.core.verdict import Capability, Check, HintKind, OrderClass, Proposal, Reason
 from risk.core.wording import exact, number, pair
 
@@ -35,7 +35,7 @@ def decision(trial: Trial) -> Check | None:
 
 
 def _numbers(trial: Trial) -> Check | None:
-    """Every number given is positive and finite, and those the order's kind needs are given."""
+    """Every number given is positive and within reason, and those the order's kind needs are given."""
     proposal, kind, is_entry = trial.proposal, trial.proposal.ord_type, trial.is_entry
     is_limit, is_stop = kind in LIMIT_KINDS, kind in STOP_KINDS
     for name, value, is_needed in (
@@ -45,9 +45,9 @@ def _numbers(trial: Trial) -> Check | None:
         ("stop_loss", proposal.stop_loss, False),
         ("take_profit", proposal.take_profit, False),
     ):
-        if (value is None and is_needed) or (value is not None and not is_positive(value)):
+        if (value is None and is_needed) or (value is not None and not (is_positive(value) and value < LARGEST)):
             is_what = "missing" if value is None else exact(value)
-            detail = f"{name} is {is_what}; a {kind.value} order needs a positive, finite number there."
+            detail = f"{name} is {is_what}; a {kind.value} order needs a positive number below {number(LARGEST)} there."
             return trial.denied("Numbers", _INVALID, detail, level="decision")
     if is_entry and not is_limit and proposal.price is not None:
         detail = f"A {kind.value} order has no limit, so its price {exact(proposal.price)} would be lost. Ask for a LIMIT order."

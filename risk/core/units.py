@@ -32,6 +32,9 @@ PERCENT = Decimal("0.01")
 #: The explicit "no limit" a person may choose: every comparison with it passes. Never a default.
 NO_LIMIT = Decimal("Infinity")
 
+#: a thousand million million: beyond every quantity, price and amount there is; below it all money stays exact in 34 digits
+LARGEST = Decimal("1e15")
+
 #: The one Decimal context of the core: 34 digits, half even, and loud about everything that is not a number.
 CONTEXT = Context(prec=34, traps=[InvalidOperation, DivisionByZero, Overflow, FloatOperation])
 

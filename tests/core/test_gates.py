@@ -220,7 +220,7 @@ def test_it_covers_every_limit_the_gates_read() -> None:
 SPOT = frozenset({Capability.STOP_ORDERS})
 NO_STOPS = frozenset(Capability) - {Capability.STOP_ORDERS, Capability.NATIVE_BRACKET, Capability.NATIVE_OCO}
 REDUCE_ONLY, HALTED = halt(HaltMode.REDUCE_ONLY), halt(HaltMode.HALTED)
-UNUSABLE = (NAN, D("sNaN"), INF, -INF, D(0), D(-1))
+UNUSABLE = (NAN, D("sNaN"), INF, -INF, D(0), D(-1), D("1e15"))
 UNBOUND = settings(order_equity_pct_max=NO_LIMIT, trade_risk_pct_max=NO_LIMIT)
 TRIPPED = CircuitBreaker(losses=[NOON] * 4, tripped_at=NOON)
 LONG = {"position_qty": D(10), "exit_capacity": D(10)}
