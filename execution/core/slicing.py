@@ -86,7 +86,6 @@ def begin(turn: Turn, planned: Planned, proposal: Proposal, first: OrderState, r
         orders=[first.cl_ord_id],
     )
     turn.state.parents[record.decision_id] = parent
-    turn.index.position_changed(first.symbol)
     _wait(turn, parent)
 
 

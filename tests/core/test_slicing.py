@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from execution.core import recovery
+from execution.core.brackets import BracketStatus
 from execution.core.messages import (
     CommandKind,
     ExecType,
     KillChoice,
+    Leg,
     Publish,
     SendFailed,
     SendOutcome,
@@ -133,6 +136,7 @@ def test_its_slices_are_one_entry_for_every_gate_that_counts_entries() -> None:
     assert len(entries(bench)) == 6
     assert bench.desk.state.positions[BTC].entries == 1
     assert bench.desk.state.halts == {}
+    assert sum(bench.desk.state.throttles[BOT].minutes.values()) == 1
 
 
 def test_an_entry_that_goes_in_slices_is_in_flight_until_it_is_over() -> None:
@@ -142,6 +146,21 @@ def test_an_entry_that_goes_in_slices_is_in_flight_until_it_is_over() -> None:
     for _ in range(5):
         next_slice(bench)
     assert bench.desk.view(BOT, BTC).entries_working == 0
+
+
+def test_a_slice_that_works_is_not_in_flight_twice() -> None:
+    bench = Bench(settings(entries_in_flight_max=2))
+    ask(bench)
+    assert bench.decide(decision(SignalKind.BUY, "1", stop_loss=D(98))).is_approved
+
+
+def test_a_slice_that_is_busted_leaves_the_entry_of_the_others() -> None:
+    bench = slicing()
+    next_slice(bench)
+    second = entries(bench)[1]
+    bench.report(second, ExecType.TRADE_CANCEL, exec_ref_id=second.exec_ids[0], exec_id="b1")
+    assert second.cum_qty == 0
+    assert bench.desk.state.positions[BTC].entries == 1
 
 
 # --- judged whole, and slice by slice ----------------------------------------------------------------------------------------
@@ -175,7 +194,8 @@ def test_its_own_reservation_is_not_in_its_way() -> None:
     bench = Bench(settings(limits={"gross_exposure_pct": D(62)}))
     ask(bench, "600")
     fill_all(bench)
-    for _ in range(5):
+    for slot in range(1, 6):
+        assert bench.desk.stake().gross == 100 * slot * D(100) + (600 - 100 * slot) * D(102)
         next_slice(bench)
     assert bench.qty() == 600
 
@@ -258,6 +278,7 @@ def test_a_refused_slice_is_not_sent_again() -> None:
     bench = Bench()
     ask(bench)
     bench.report(entries(bench)[0], ExecType.REJECTED, text="no")
+    assert bench.bracket(entries(bench)[0]).status is BracketStatus.PENDING
     for _ in range(5):
         next_slice(bench)
     assert told(bench) == "TWAP: 6 of 6 slices sent, 0.5 of 0.6 filled. Over: its time is over."
@@ -275,6 +296,39 @@ def test_a_slice_that_waits_leaves_the_next_ones_time_alone() -> None:
     bench.wait(2)
     sent = [(order.created_at - NOON).total_seconds() for order in entries(bench)]
     assert sent == [0, 0.4, 1.2]
+
+
+def test_its_bracket_is_over_with_it() -> None:
+    bench = Bench()
+    ask(bench)
+    bench.report(entries(bench)[0], ExecType.REJECTED, text="no")
+    bench.later(3600)
+    bench.wake(slice_timer(bench))
+    assert bench.bracket(entries(bench)[0]).status is BracketStatus.CLOSED
+
+
+def test_a_slice_is_judged_by_the_stop_as_it_stands() -> None:
+    bench = slicing()
+    (stop,), _ = bench.legs()
+    bench.command(CommandKind.MOVE_LEG, target=stop.bracket_id, leg=Leg.STOP, price=D(99))
+    bench.settle_legs()
+    bench.at = the_parent(bench).time_of(1)
+    bench.wake(slice_timer(bench), px="98.5")
+    assert "Slice 2 waits: The stop-loss 99 of a BUY at 98.5 must lie below it." in told(bench)
+
+
+def test_its_orders_are_kept_as_long_as_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "_KEPT_ORDERS", 0)
+    bench = Bench(settings(is_stop_required=False))
+    ask(bench, "0.3", Twap(D(3 * 3600), D(3600)), stop_loss=None, take_profit=None)
+    for _ in range(3):
+        fill_all(bench)
+        bench.wait(3590)
+        bench.reconcile()
+        bench.mark(BTC, "100")
+        bench.wait(10)
+    assert bench.qty() == D("0.3")
+    assert bench.desk.state.parents == {}
 
 
 # --- restarts --------------------------------------------------------------------------------------------------------------
