@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def fetch() -> None:
 
 
 def _copy(package: Path) -> None:
+    if not os.access(VENDOR if VENDOR.exists() else VENDOR.parent, os.W_OK):
+        sys.exit(f"{VENDOR} cannot be written: copy the project to a folder of yours.")
     for file, sha256 in FILES.items():
         if _sha256(package / file) != sha256:
             sys.exit(f"{file} of the chart is not the one this project was checked with: nothing was installed.")

@@ -84,13 +84,21 @@ def packages_install(lock: Path) -> None:
 
 def main(lock: Path) -> None:
     newer_python()
+    try:
+        packages_require(lock)
+    except PermissionError as error:
+        sys.exit(f"{error.filename} belongs to somebody else: copy the project to a folder of yours.")
+    sys.exit(subprocess.call([str(PYTHON), "-m", "tradingdesk.chart_asset"], cwd=str(ROOT)))
+
+
+def packages_require(lock: Path) -> None:
+    """The packages of the lock, installed unless they are."""
     stamp = VENV / (".installed-" + lock.stem)
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
     if not (stamp.exists() and stamp.read_text() == wanted and PYTHON.exists()):
         venv_make()
         packages_install(lock)
         stamp.write_text(wanted)
-    sys.exit(subprocess.call([str(PYTHON), "-m", "tradingdesk.chart_asset"], cwd=str(ROOT)))
 
 
 if __name__ == "__main__":

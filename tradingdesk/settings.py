@@ -197,6 +197,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# said, so that it does not warn: what it would cancel are tasks acknowledged late, and there are none
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TIMEZONE = "UTC"
 #: where in Redis the watchdog says when it last looked, as seconds since 1970
 WATCHED_KEY = "tradingdesk:watched"
