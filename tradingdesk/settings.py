@@ -35,6 +35,18 @@ def _secret(name: str, file: Path) -> str:
         return ""
 
 
+def _address(name: str) -> str:
+    """An address from the environment. The process ends where its parts cannot be told apart, and does not show it: a password is in it."""
+    address = os.environ.get(name, "")
+    try:
+        _ = urlsplit(address).port
+    except ValueError:
+        raise SystemExit(
+            f"{name} is no address: in a user's name and password write / # ? : @ % as %2F %23 %3F %3A %40 %25, and the port as a number."
+        ) from None
+    return address
+
+
 SECRET_KEY = _secret("SECRET_KEY", VAR_DIR / "secret_key") or ("only-for-tests" if IS_TEST else "")
 #: who brings it may read /metrics; empty for nobody but staff
 METRICS_TOKEN = os.environ.get("TRADINGDESK_METRICS_TOKEN", "")
@@ -42,7 +54,7 @@ ALLOW_LIVE = os.environ.get("TRADINGDESK_ALLOW_LIVE") == "1"
 
 # --- where the desk is reached -----------------------------------------------------------------------------------------
 
-GIVEN_DESK_URL = os.environ.get("DESK_URL", "").rstrip("/")
+GIVEN_DESK_URL = _address("DESK_URL").rstrip("/")
 DESK_URL = GIVEN_DESK_URL or "http://127.0.0.1:8000"
 _desk = urlsplit(DESK_URL)
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
@@ -151,14 +163,14 @@ def _database(url: str) -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _database(os.environ.get("DATABASE_URL", ""))}
+DATABASES = {"default": _database(_address("DATABASE_URL"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 # --- Redis or Valkey ---------------------------------------------------------------------------------------------------
 
 
-GIVEN_REDIS_URL = os.environ.get("REDIS_URL", "")
+GIVEN_REDIS_URL = _address("REDIS_URL")
 
 
 def _redis_url() -> str:

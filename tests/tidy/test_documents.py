@@ -58,6 +58,8 @@ def test_it_links_to_what_is_there() -> None:
 
 def test_it_tells_every_setting() -> None:
     settings = (ROOT / "tradingdesk" / "settings.py").read_text()
-    read = set(re.findall(r"os\.environ\.get\(\s*\"(\w+)\"", settings)) | set(re.findall(r"_secret\(\"(\w+)\"", settings))
+    read = set(re.findall(r"os\.environ\.get\(\s*\"(\w+)\"", settings)) | set(
+        re.findall(r"_(?:secret|address)\(\"(\w+)\"", settings)
+    )
     told = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "deploy.md").read_text(), re.MULTILINE))
     assert read == told
