@@ -3,6 +3,7 @@
 # mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -492,20 +493,33 @@ def test_it_kills_a_thousand_orders_and_verifies() -> None:
 # --- commands ----------------------------------------------------------------------------------------------------------------
 
 
-def test_it_applies_a_command_once(bench: Bench) -> None:
-    spec = CommandSpec(command_id="c", kind=K.PAUSE, scope=ON_BOT, by="alice", asked_at=NOON, halt_id="h")
-    assert bench.take(Commanded(at=bench.at, command=spec))
+@pytest.mark.parametrize("kind", list(K))
+def test_it_applies_a_command_once_and_answers_in_a_sentence(bench: Bench, kind: CommandKind) -> None:
+    bench.armed("10")
+    target = "" if kind is K.FLATTEN else BTC
+    changes: dict[str, Any] = {"target": target, "halt_id": "h", "stop_px": D(97), "decision": decision(SignalKind.CLOSE)}
+    spec = CommandSpec(command_id="c", kind=kind, scope=ON_BOT, by="alice", asked_at=NOON, **changes)
+    bench.take(Commanded(at=bench.at, command=spec))
+    (answer,) = bench.all(AnswerCommand)
+    assert answer.command_id == "c"
+    assert re.fullmatch(r"[A-Za-z].*\.", answer.text)
     digest = bench.desk.digest()
     assert bench.take(Commanded(at=bench.at, command=spec)) == ()
     assert bench.desk.digest() == digest
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [(K.START, CommandStatus.EXPIRED), (K.FLATTEN, CommandStatus.EXPIRED), (K.PAUSE, CommandStatus.DONE)]
-)
-def test_it_expires_what_came_too_late_but_never_what_protects(bench: Bench, kind: CommandKind, status: CommandStatus) -> None:
-    answer = bench.command(kind, ON_BOT, valid_until=NOON - timedelta(seconds=1), halt_id="h")
-    assert answer.status is status
+NEVER_TOO_LATE = {K.PAUSE, K.HALT, K.KILL, K.STOP_FLATTEN, K.CANCEL_ORDER, K.CANCEL_LEG, K.CANCEL_BRACKET}
+
+
+@pytest.mark.parametrize("kind", list(K))
+def test_it_expires_what_came_too_late_but_never_what_protects(bench: Bench, kind: CommandKind) -> None:
+    bench.armed("10")
+    before = bench.desk.state.orders.copy()
+    answer = bench.command(kind, ON_BOT, valid_until=NOON - timedelta(milliseconds=1), halt_id="h")
+    assert (answer.status is CommandStatus.EXPIRED) is (kind not in NEVER_TOO_LATE)
+    if kind not in NEVER_TOO_LATE:
+        assert (bench.desk.state.orders, bench.desk.state.halts, bench.sent()) == (before, {}, [])
+        assert "nothing was done" in answer.text
 
 
 @pytest.mark.parametrize(
