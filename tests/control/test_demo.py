@@ -16,7 +16,7 @@ from execution.models import Account, Bot, FeedOffset
 from execution.store.settings import desk_settings_from_rows
 from risk.core.settings import effective
 from risk.models import AuditEntry, SettingsVersion
-from tradingdesk.management.demo import demo_feed_use, demo_logins, demo_owner, demo_seed
+from tradingdesk.management.demo import demo_feed_use, demo_logins, demo_owner, demo_playing, demo_seed
 from tradingdesk.people.models import AccountAccess, User
 
 pytestmark = pytest.mark.db
@@ -87,9 +87,11 @@ def test_a_tape_has_its_own_account(demo: Account, tmp_path: Path) -> None:
     assert (bot.is_enabled, bot.should_run, bot.bar_s) == (True, True, 60)
     assert AccountAccess.objects.filter(account=used).count() == 4
     before = rows()
+    assert demo_playing() == f"Paper Tape plays {tape} at 60×. When the tape is over, what it did stays on the pages."
     demo_feed_use(f"replay:{tape}@60x")
     assert rows() == before
     demo_feed_use(None)
+    assert demo_playing() == ""
     assert Account.objects.get(is_enabled=True) == demo
 
 

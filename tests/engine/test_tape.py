@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from tests.conftest import NOON
 from tests.core.builders import Bench
 
 WITHIN_S = 10
+D = Decimal
 
 
 class Tape:
@@ -48,6 +50,21 @@ async def test_it_waits_after_its_first_price_until_the_desk_may_trade() -> None
     desk.state.account.is_reconciled = True
     await asyncio.wait_for(running, WITHIN_S)
     assert tape.taken == 3
+
+
+async def test_the_mark_of_a_bar_is_told_before_anything_is_decided_on_it() -> None:
+    """The next price is a minute away: a mark that waits for its second would be a minute old when the next bar is decided on."""
+    tape, desk, told = Tape(), Desk.new("paper"), list[Any]()
+    desk.state.account.is_reconciled = True
+    loop: Any = SimpleNamespace(desk=desk, clock=Clock(), take=told.append, is_behind=False)
+    floor = Floor(loop, tape, feed_spec="tape", shown=None, stream=Stream(account_id=1, code="paper"), note=lambda *words: None)
+    for n in range(3):
+        at = NOON + timedelta(minutes=n)
+        floor.on_quote(Quote("BTCUSDT", D(100 + n), D(101 + n), D(100 + n), at, at, at))
+    assert not told, "prices that come as they happen wait for the second"
+    tape.gap_ms = 60_000
+    floor.on_quote(Quote("BTCUSDT", D(110), D(111), D(110), NOON, NOON, NOON))
+    assert [(type(event).__name__, event.marks[0].price) for event in told] == [("Marked", D("110.5"))]
 
 
 async def test_it_glances_at_what_the_gates_compare() -> None:

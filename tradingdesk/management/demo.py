@@ -115,6 +115,16 @@ def demo_feed_check(feed: str | None) -> None:
         _tape(feed)
 
 
+def demo_playing() -> str:
+    """What the demo plays, in one sentence; empty where it plays no tape."""
+    account = Account.objects.filter(is_enabled=True, code__startswith=TAPE, feed__startswith="replay:").order_by("pk").last()
+    if account is None:
+        return ""
+    replay = replay_of(account.feed)
+    pace = "as fast as possible" if replay.speed is None else f"at {replay.speed:g}×"
+    return f"{account.name} plays {replay.path} {pace}. When the tape is over, what it did stays on the pages."
+
+
 def demo_logins() -> dict[str, str]:
     """User name → password, as made at seeding; empty where there is no demo."""
     try:

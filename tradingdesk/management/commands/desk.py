@@ -19,7 +19,7 @@ from django.db import DatabaseError, connections
 
 from execution.services import kill_file_stands, kill_file_told
 from tradingdesk import prepare
-from tradingdesk.management.demo import demo_feed_check, demo_logins, demo_owner
+from tradingdesk.management.demo import demo_feed_check, demo_logins, demo_owner, demo_playing
 from tradingdesk.people.services import entry_link_create
 from tradingdesk.supervise import CannotStart, Child, Log, Record, Supervisor, survivors_end
 from tradingdesk.valkey import valkey_argv, valkey_binary, valkey_folder_remove, valkey_socket
@@ -212,6 +212,8 @@ def _logins() -> str:
 def _greeting(url: str) -> str:
     """What a person sees once the desk runs: where it is and how to come in."""
     words = [f"tradingdesk runs at {url}"]
+    if playing := demo_playing():
+        words.append(playing)
     if owner := demo_owner():
         words.append(f"Sign in, once, within ten minutes:\n  {url}{entry_link_create(owner)}")
     if logins := _logins():
