@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import random
@@ -26,6 +25,7 @@ from risk.core.units import Scope, ScopeKind
 from risk.models import AccountLimits, Instrument, RiskProfile
 from tests.conftest import NOON
 from tests.engine.desk import SYMBOL, D, Place
+from tests.engine.test_supervisor import until_rows
 from tests.engine.venue import until
 
 THEN = datetime(2024, 8, 8, 10, tzinfo=UTC)
@@ -94,8 +94,7 @@ async def test_one_tape_gives_one_history(place: Place, twins: list[Account]) ->
         return all(tape_is_over(AccountState.objects.filter(account=account).first()) for account in twins)
 
     async with place.engine() as engine:
-        while not await place.rows(are_over):  # noqa: ASYNC110 - another thread of the database says so
-            await asyncio.sleep(0.05)
+        await until_rows(place, are_over, within_s=120)
         await engine.drain()
     first, second = [await place.rows(lambda account=account: history(account)) for account in twins]  # type: ignore[misc]
     assert first == second
