@@ -220,6 +220,46 @@ def test_it_gives_a_slow_fill_as_much_patience_as_the_first(bench: Bench) -> Non
     assert sum(sizes([o for o in bench.legs()[0] if o.is_resting])) == 60
 
 
+def test_it_counts_patience_from_the_leg_before_the_fill_that_is_not_covered(bench: Bench) -> None:
+    entry = bench.buy("10")
+    bench.fill(entry, "4")
+    bench.report(bench.legs()[0][0], X.REJECTED)
+    bench.wait(0.3)
+    (again,) = bench.legs()[0]
+    bench.wait(0.3)
+    bench.fill(entry, "6")
+    bench.wait(0.35)
+    bench.ack(again)
+    bench.wait(0.2)
+    assert bench.alarms() == [], "what was open first is covered; what came later has its own second"
+    bench.wait(0.3)
+    assert bench.alarms() == ["naked"]
+
+
+@pytest.mark.parametrize(
+    ("side", "asked", "placed"),
+    [(Side.BUY, ("98.004", "103.996"), ("98.01", "104")), (Side.SELL, ("101.996", "96.004"), ("101.99", "96"))],
+)
+def test_it_puts_legs_on_the_grid_and_never_on_the_riskier_side(
+    bench: Bench, side: Side, asked: tuple[str, str], placed: tuple[str, str]
+) -> None:
+    enter = bench.buy if side is Side.BUY else bench.sell
+    bench.fill(enter("10", stop_loss=D(asked[0]), take_profit=D(asked[1])))
+    (stop,), (target,) = bench.legs()
+    assert (stop.stop_px, target.price) == (D(placed[0]), D(placed[1]))
+    bench.settle_legs()
+    assert bench.legs() == ([stop], [target]), "they are where they should be"
+
+
+def test_a_leg_takes_from_its_own_bracket(bench: Bench) -> None:
+    first, second = bench.armed("10"), bench.armed("5")
+    (newer,) = [o for o in bench.legs()[0] if o.bracket_id == second.cl_ord_id]
+    bench.fill(newer, "2")
+    assert (bench.bracket(first).open_qty, bench.bracket(second).open_qty) == (10, 3)
+    smaller = [o.leaves_qty for o in bench.legs()[1] if o.bracket_id == second.cl_ord_id]
+    assert smaller == [5, 3], "its sibling alone shrinks"
+
+
 def test_it_degrades_to_stop_only_when_the_target_is_refused(bench: Bench) -> None:
     entry = bench.buy("10")
     bench.fill(entry)

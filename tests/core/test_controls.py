@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from execution.core import kills
 from execution.core.brackets import BracketStatus
 from execution.core.controls import BotStatus
 from execution.core.messages import (
@@ -393,6 +394,18 @@ def test_it_stops_a_running_flatten(bench: Bench) -> None:
     assert (last.command_id, last.status, bench.qty()) == (first.command_id, CommandStatus.DONE, 10)
 
 
+def test_it_stops_the_flatten_of_its_own_scope_alone(bench: Bench) -> None:
+    bench.armed("10")
+    bench.command(K.FLATTEN, ON_BOT)
+    (close,) = bench.exits()
+    for scope in (Scope(ScopeKind.BOT, OTHER), ON_BTC):
+        answer = bench.command(K.STOP_FLATTEN, scope)
+        assert (answer.status, answer.text) == (CommandStatus.REFUSED, f"No flatten runs at {scope}.")
+    assert close.pending is None
+    assert bench.command(K.STOP_FLATTEN, FIRM).status is CommandStatus.DONE
+    assert bench.canceled() == [close.cl_ord_id]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "text"),
     [
@@ -471,6 +484,19 @@ def test_it_keeps_a_kill_to_its_scope(bench: Bench) -> None:
     bench.report(ours, X.CANCELED)
     bench.reconcile()
     assert bench.last(AnswerCommand).status is CommandStatus.DONE
+
+
+def test_it_is_as_patient_with_a_kill_as_its_cancels_take(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty cancels at two a second are twenty seconds."""
+    monkeypatch.setattr(kills, "_CANCELS_PER_S", 2)
+    bench.take(SettingsChanged(at=bench.at, settings=config(version=2, entries_in_flight_max=50, adds_max=50)))
+    for _ in range(40):
+        limit_buy(bench, "0.1")
+    bench.command(K.KILL, FIRM, halt_id="k1")
+    bench.wait(19.9)
+    assert "kill" not in bench.alarms()
+    bench.wait(0.2)
+    assert "kill" in bench.alarms()
 
 
 def test_it_kills_a_thousand_orders_and_verifies() -> None:

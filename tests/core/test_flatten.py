@@ -17,6 +17,9 @@ from execution.core.messages import (
     DeskSettings,
     ExecType,
     KillChoice,
+    LinkChanged,
+    LinkKind,
+    PriceAged,
     QueryVenue,
     SendCancel,
     SettingsChanged,
@@ -125,6 +128,17 @@ def test_it_closes_at_once_where_exits_only_reduce() -> None:
     flatten(bench)
     assert "position_read" not in steps(bench)
     assert ([o.order_qty for o in exits(bench)], bench.canceled()) == ([10], [])
+
+
+def test_it_needs_no_price_to_close() -> None:
+    bench = Bench()
+    bench.armed("10")
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.PRICES, is_up=False, cause="lost"))
+    bench.take(PriceAged(at=bench.at, symbol=BTC, is_stale=True))
+    bench.later(3600)
+    bench.command(K.KILL, ON_ACCOUNT, halt_id="k", choice=KillChoice.CANCEL_FLATTEN)
+    (close,) = exits(bench)
+    assert (close.ord_type, close.order_qty) == (OrdType.MARKET, 10)
 
 
 def test_it_flattens_what_a_bot_opens_meanwhile_until_the_venue_shows_nothing() -> None:

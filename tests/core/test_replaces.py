@@ -16,6 +16,7 @@ from execution.core.messages import (
     QueryOrder,
     SendCancel,
     SendFailed,
+    SendNewOrder,
     SendOutcome,
     SendReplace,
     SignalKind,
@@ -34,10 +35,14 @@ S, X = OrdStatus, ExecType
 @pytest.fixture
 def bench() -> Bench:
     """A venue that can replace, and a long position of 20."""
-    base = config()
-    bench = Bench(msgspec.structs.replace(base, capabilities=(*base.capabilities, Capability.REPLACE)))
+    bench = flat()
     bench.armed("20")
     return bench
+
+
+def flat() -> Bench:
+    base = config()
+    return Bench(msgspec.structs.replace(base, capabilities=(*base.capabilities, Capability.REPLACE)))
 
 
 def resting_exit(bench: Bench, qty: str = "10", price: str = "103") -> OrderState:
@@ -354,3 +359,48 @@ def test_it_gives_up_replacing_an_order_without_end(bench: Bench, monkeypatch: p
     for qty in ("11", "12"):
         answered(bench, order, X.REPLACED, bench.replace(order, qty=qty))
     assert bench.replace(order, qty="13") is None
+
+
+# --- legs --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_leg_is_changed_to_what_it_filled_and_what_it_is_to_protect() -> None:
+    """Of ten its stop took three, and the entry fills three more: the order is for those three and for the ten that are open."""
+    bench = flat()
+    entry = bench.buy("13", ord_type=OrdType.LIMIT, price=D(100))
+    bench.fill(entry, "10")
+    bench.settle_legs()
+    (stop,), _ = bench.legs()
+    bench.fill(stop, "3")
+    bench.settle_legs()
+    bench.fill(entry, "3")
+    bench.wait(0.25)
+    assert [(e.orig_cl_ord_id, e.order_qty) for e in bench.everything if isinstance(e, SendReplace)][-2:] == [
+        (stop.cl_ord_id, 13),
+        (bench.legs()[1][0].id_at_venue, 10),
+    ]
+
+
+@pytest.mark.parametrize("has_filled", [False, True])
+def test_a_change_of_a_leg_that_came_too_late_is_asked_about_and_never_followed_by_a_second_leg(has_filled: bool) -> None:
+    bench = flat()
+    entry = bench.buy("10", ord_type=OrdType.LIMIT, price=D(100))
+    bench.fill(entry, "6")
+    bench.settle_legs()
+    (stop,), (target,) = bench.legs()
+    bench.fill(entry, "4")
+    bench.wait(0.25)
+    (asked,) = [e for e in bench.everything if isinstance(e, SendReplace) and e.orig_cl_ord_id == stop.cl_ord_id]
+    bench.everything.clear()
+    bench.report(asked.cl_ord_id, X.REPLACE_REJECTED, text="too late")
+    assert [e.cl_ord_id for e in bench.all(QueryOrder)] == [stop.cl_ord_id]
+    if has_filled:
+        bench.fill(stop, "6", "98")
+        bench.wait(0.25)
+        assert [o.order_qty for o in bench.legs()[0]] == [4], "it was filled: what is left gets a stop of its own"
+        return
+    bench.report(target.replaced_as or target.replace_ids[-1], X.REPLACED)
+    bench.wait(0.6)
+    assert [e for e in bench.everything if isinstance(e, SendNewOrder)] == []
+    assert [o.cl_ord_id for o in bench.legs()[0]] == [stop.cl_ord_id], "it stands: it is asked to change once more"
+    assert [e.order_qty for e in bench.everything if isinstance(e, SendReplace)] == [10]
