@@ -212,6 +212,8 @@ class Supervisor:
 
     async def _keep(self, slot: Slot) -> None:
         """Run the account again and again until it is let go or lost."""
+        # from here on every record of this task, and of those it starts, says whose it is
+        structlog.contextvars.bind_contextvars(account_id=slot.lease.account_id)
         while slot.lease.left_s > 0:
             runner = slot.runner = Runner(
                 slot.lease.account_id,

@@ -39,3 +39,14 @@ async def test_it_tells_latencies_and_denials_with_the_heartbeat(place: Place) -
     assert dict(vitals["decision_to_venue_seconds"]["buckets"])["+Inf"] == orders == 3
     assert dict(vitals["command_to_engine_seconds"]["buckets"])["+Inf"] == 1
     assert list(vitals["denials"].values()) == [1]
+
+
+@pytest.mark.db
+async def test_every_record_of_a_runner_says_whose_it_is(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with place.engine() as engine:
+        await engine.active()
+        await engine.drain()
+    of_runner = [record.msg for record in caplog.records if record.name == "execution.engine.runner"]
+    assert [told["event"] for told in of_runner if isinstance(told, dict)] == ["the journal is replayed"]
+    assert of_runner[0]["account_id"] == place.account.pk  # type: ignore[index]
