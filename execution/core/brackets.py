@@ -37,7 +37,7 @@ class BracketStatus(StrEnum):
     ORPHANED = "ORPHANED"
 
 
-class BracketState(msgspec.Struct, kw_only=True):
+class BracketState(msgspec.Struct, kw_only=True, gc=False):
     """One entry's protection. `bracket_id` is the entry's cl_ord_id, `side` the entry's side.
 
     `stop_ids` and `target_ids` list every leg ever sent, the live one last.
@@ -112,7 +112,7 @@ def holds(capabilities: Collection[Capability]) -> Holds:
     return HOLDS[Capability.STOP_ORDERS in capabilities, Capability.REDUCE_ONLY in capabilities]
 
 
-class ExitState(msgspec.Struct, frozen=True, kw_only=True):
+class ExitState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An exit that waits until what rests against the position leaves room for it: a venue without reduce-only would open one else."""
 
     proposal: Proposal

@@ -15,7 +15,7 @@ from risk.core.units import ONE, ZERO, Side, worth
 _EXACT: Final = Decimal("1e-12")
 
 
-class PositionState(msgspec.Struct, kw_only=True):
+class PositionState(msgspec.Struct, kw_only=True, gc=False):
     """One symbol of the account. `qty` is signed; `cost` is Σ signed qty × worth(price) of the open part, without contract_value."""
 
     symbol: str
@@ -62,7 +62,7 @@ class PositionState(msgspec.Struct, kw_only=True):
         return Side.SELL if self.qty > 0 else Side.BUY
 
 
-class FillState(msgspec.Struct, frozen=True, kw_only=True):
+class FillState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One booked fill, as published."""
 
     exec_id: str
