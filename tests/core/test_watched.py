@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from execution.brains.base import EXTRAS, by_range
 from execution.core.brackets import BracketStatus
 from execution.core.messages import (
+    Bar,
     CommandKind,
     Decision,
     ExecType,
@@ -435,3 +437,43 @@ def test_it_drops_a_watch_when_its_bracket_is_closed() -> None:
     assert {e.watch_id.partition(":")[0] for e in bench.everything if isinstance(e, Unwatch)} == {"stop", "target"}
     bench.take(Touched(at=bench.at, watch_id=f"stop:{entry.cl_ord_id}", price=D(97)))
     assert exits(bench) == []
+
+
+# --- all of it, as a brain asks for it ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has", [(), (C.STOP_ORDERS,), (C.REDUCE_ONLY,), (C.STOP_ORDERS, C.REDUCE_ONLY, C.REPLACE)])
+@pytest.mark.parametrize("ends_by", ["its trailing stop", "its time"])
+def test_it_does_what_the_parameters_of_a_bot_ask_for_whatever_the_venue_can_do(has: tuple[C, ...], ends_by: str) -> None:
+    """A range of 1: stop 2 below, its limit 0.5 behind that, trailing 1.5 behind the best price, at most two bars of a minute."""
+    wants = {"stop_atr": "2", "target_atr": "0", "trail_atr": "1.5", "stop_limit_atr": "0.5", "time_limit_bars": "2"}
+    bar = Bar(BTC, 60, NOON, D(100), D(101), D(99), D(100), D(1))
+    params = {name: D(row[0]) for name, row in EXTRAS.items()} | {name: D(value) for name, value in wants.items()}
+    asked = by_range(INSTRUMENTS[BTC], Side.BUY, bar, params, 1.0, note="crossed")
+    bench = Bench(at_venue(*has))
+    signal = bench.decide(asked)
+    entry = bench.desk.state.orders[signal.cl_ord_id]
+    bench.fill(entry)
+    bench.settle_legs()
+    stop_px = D(98)
+    if C.STOP_ORDERS in has:
+        assert [(o.ord_type, o.stop_px, o.price) for o in bench.legs()[0]] == [(OrdType.STOP_LIMIT, stop_px, D("97.5"))]
+    assert set(names(bench)) == ({"trail", "through"} if C.STOP_ORDERS in has else {"stop", "trail"})
+    if ends_by == "its trailing stop":
+        trailed(bench, entry, "103")
+        bench.settle_legs()
+        assert bench.bracket(entry).stop_px == (D("101.5") if C.REPLACE in has else stop_px)
+        touch(bench, entry, "trail", "101.4")
+    else:
+        bench.wait(120)
+    bench.settle_legs()
+    (close,) = exits(bench)
+    assert (close.ord_type, close.order_qty, close.why) == (
+        OrdType.MARKET,
+        entry.order_qty,
+        "its trailing stop was touched at 101.4" if ends_by == "its trailing stop" else "open for its time limit of 120 s",
+    )
+    bench.fill(close)
+    for leg in bench.working():
+        bench.report(leg, X.CANCELED)
+    assert (bench.qty(), bench.bracket(entry).status, bench.desk.state.watches, bench.alarms()) == (0, B.CLOSED, {}, [])
