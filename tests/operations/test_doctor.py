@@ -369,6 +369,24 @@ def test_it_asks_postgresql_what_a_commit_means(db: None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"PORT": "1"}, "refused"), ({"NAME": "no_such_database"}, "does not exist")],
+)
+def test_it_says_in_the_servers_own_words_why_the_database_cannot_be_used(
+    db: None, wrong: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("this run is on SQLite")
+    for name, value in wrong.items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    missing = servers.database_missing()
+    assert missing is not None
+    assert missing.name == "database"
+    assert words in missing.what
+    assert "\n" not in missing.what
+
+
+@pytest.mark.parametrize(
     ("answers", "host", "wanted"),
     [
         ({"SELECT count(*) FROM pg_stat_activity": 70}, "", ["postgresql connections"]),

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import psycopg
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerGone
 
-from execution.management.acting import no_database
 from execution.store.schema import migrations_pending
 from tradingdesk.celery import app
 from tradingdesk.management.doctor import Finding
@@ -24,6 +24,7 @@ WATCHED_S: Final = 15.0
 CONNECTIONS_SHARE: Final = 0.8
 QUEUE_LENGTH: Final = 100
 ANSWER_S: Final = 1.5
+CONNECT_S: Final = 3
 
 #: what a commit of PostgreSQL must mean; anything else than these words loses some of them
 _PROMISES: Final = {
@@ -36,15 +37,15 @@ _PROMISES: Final = {
 def database_missing() -> Finding | None:
     """Why nothing that needs the database can be looked at."""
     try:
+        if connection.vendor == "postgresql":
+            _connect_once()
         pending = migrations_pending()
-    except DatabaseError as error:
+    except (DatabaseError, psycopg.Error) as error:
         return Finding(
             "database",
-            no_database(error),
+            f"The database cannot be used: {' '.join(str(error).split()).rstrip('.?')}.",
             "The database is the truth: without it nothing is decided, and after 5 s working entries are canceled.",
-            "Start it, or correct DATABASE_URL. To kill meanwhile: touch "
-            + str(settings.KILL_FILE)
-            + " on every engine's machine.",
+            f"Start it, or correct DATABASE_URL. To kill meanwhile: touch {settings.KILL_FILE} on every engine's machine.",
         )
     if pending:
         return Finding(
@@ -54,6 +55,19 @@ def database_missing() -> Finding | None:
             "manage.py migrate, as the role that owns the tables; manage.py desk does it by itself.",
         )
     return None
+
+
+def _connect_once() -> None:
+    """Connect past the pool, which would only say that it could not. Raises psycopg.Error with the server's own words."""
+    had = connection.settings_dict
+    psycopg.connect(
+        host=had["HOST"] or None,
+        port=had["PORT"] or None,
+        user=had["USER"] or None,
+        password=had["PASSWORD"] or None,
+        dbname=had["NAME"],
+        connect_timeout=CONNECT_S,
+    ).close()
 
 
 def look_database() -> Iterator[Finding]:
