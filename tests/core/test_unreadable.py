@@ -1,11 +1,13 @@
-"""Whatever numbers the venue says, the desk goes on: what cannot be read is not applied, a person is told, and the venue is asked."""
+"""Whatever numbers the venue says, and a person sets, the desk goes on: what cannot be read is not applied, a person is told, and the venue is asked."""
 
 # mypy: disable-error-code="comparison-overlap"
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,13 +23,16 @@ from execution.core.messages import (
     QueryOrder,
     Reconciled,
     Reported,
+    SettingsChanged,
     SignalKind,
     VenueFill,
     VenueOrder,
 )
+from risk.core.settings import AccountLimits, RiskSettings
 from risk.core.units import OrdType, Side
 from risk.core.verdict import Reason
-from tests.core.builders import BTC, Bench, D, decision
+from tests.core.builders import BTC, Bench, D, decision, settings
+from tests.core.session import step
 
 IMPOSSIBLE = ["NaN", "sNaN", "Infinity", "-Infinity", "1e15"]
 OF_REPORT = ["last_qty", "last_px", "cum_qty", "avg_px", "leaves_qty", "order_qty", "price", "stop_px"]
@@ -156,3 +161,30 @@ def test_it_goes_on_whatever_the_venue_says(words: list[Any]) -> None:
         bench.take(spoken(bench, n, word))
         assert bench.desk.state.account.equity.is_finite()
     bench.wait(10)
+
+
+# --- whatever a person sets -------------------------------------------------------------------------------------------------
+
+NUMBERS: dict[str, st.SearchStrategy[Any]] = {
+    field.name: st.none() | (st.sampled_from([0, 1, 2_592_000]) if "int" in str(field.type) else ODD)
+    for kind in (RiskSettings, AccountLimits)
+    for field in msgspec.structs.fields(kind)
+    if "int" in str(field.type) or "Decimal" in str(field.type)
+}
+
+
+@given(st.integers(0, 99), st.data())
+def test_it_goes_on_whatever_the_settings_say(seed: int, data: st.DataObject) -> None:
+    """Settings that deny everything, or nothing, or are no numbers: entries may stop, the desk may not."""
+    bench, chance = Bench(), random.Random(seed)
+    for n in range(40):
+        if n % 10 == 5:
+            changed = {
+                name: data.draw(NUMBERS[name], name) for name in data.draw(st.sets(st.sampled_from(sorted(NUMBERS)), max_size=4))
+            }
+            base = settings(version=n, **{k: v for k, v in changed.items() if k in RiskSettings.__struct_fields__})
+            limits = {k: v for k, v in changed.items() if k in AccountLimits.__struct_fields__}
+            odd = msgspec.structs.replace(base, limits=msgspec.structs.replace(base.limits, **limits))
+            bench.take(SettingsChanged(at=bench.at, settings=odd))
+        step(bench, chance, n)
+    assert bench.desk.state.account.equity.is_finite()
