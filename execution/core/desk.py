@@ -116,15 +116,11 @@ class Desk:
         return View(
             position_qty=qty,
             avg_px=position.avg_px if position is not None and qty else None,
-            entries_working=sum(order.purpose is Purpose.ENTRY for order in working) + self._slicing(bot, symbol),
+            entries_working=self._index.entries_in_flight(bot, symbol),
             exits_working=is_waiting + sum(order.purpose is Purpose.EXIT for order in working),
             last_denial=self._denials.get((bot, symbol), ""),
             may_flip=bool(qty) and self._index.effective(bot, symbol).values.flip_policy is FlipPolicy.CLOSE_THEN_OPEN,
         )
-
-    def _slicing(self, bot: str, symbol: str) -> int:
-        parents = self.state.parents.values()
-        return sum((parent.proposal.bot, parent.proposal.symbol) == (bot, symbol) for parent in parents)
 
     def quoted(self, timer: str) -> str:
         """The symbol whose newest quote the timer's Woke is to carry; empty for all that need no price."""

@@ -100,7 +100,7 @@ class View(msgspec.Struct, frozen=True):
 
     position_qty: Decimal
     avg_px: Decimal | None
-    #: its entry orders that are pending or working
+    #: its entries that are pending or working, and those whose next slice waits for its time
     entries_working: int
     exits_working: int
     #: code of the last denial for this symbol; empty after an approval

@@ -103,25 +103,13 @@ def book_of(
         breaker=held.breaker if held is not None else CircuitBreaker(),
         symbols=index.symbols.get(bot, _NO_SYMBOLS),
         position_qty=qty,
-        entries_in_flight=entries_in_flight(turn, bot, symbol, part_of=part_of) if portfolio is not None else 0,
+        entries_in_flight=index.entries_in_flight(bot, symbol, part_of=part_of) if portfolio is not None else 0,
         adds=max(position.entries - 1, 0) if position is not None and qty else 0,
         entries_coming=entries_coming(turn, bot, symbol, side) if side is not None else 0,
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
         throttles=state.throttles,
         sessions=settings.sessions_of(symbol) if settings is not None else (),
-    )
-
-
-def entries_in_flight(turn: Turn, bot: str, symbol: str, *, part_of: str = "") -> int:
-    """The entries of a bot and symbol that are pending, working or UNKNOWN, and those whose next slice waits for its time.
-
-    `part_of` is the decision whose slice asks: the rest of that one is not in its way.
-    """
-    working = [order.decision_id for order in turn.index.orders_of(symbol) if order.purpose is Purpose.ENTRY and order.bot == bot]
-    return len(working) + sum(
-        key not in working and key != part_of and (parent.proposal.bot, parent.proposal.symbol) == (bot, symbol)
-        for key, parent in turn.state.parents.items()
     )
 
 

@@ -132,6 +132,17 @@ class Index:
         found = self.orders.get(symbol)
         return list(found.values()) if found else ()
 
+    def entries_in_flight(self, bot: str, symbol: str, *, part_of: str = "") -> int:
+        """The entries of a bot and symbol that are pending, working or UNKNOWN, and those whose next slice waits for its time.
+
+        `part_of` is the decision whose slice asks: the rest of that one is not in its way.
+        """
+        working = [order.decision_id for order in self.orders_of(symbol) if order.purpose is ENTRY and order.bot == bot]
+        return len(working) + sum(
+            key not in working and key != part_of and (parent.proposal.bot, parent.proposal.symbol) == (bot, symbol)
+            for key, parent in self._state.parents.items()
+        )
+
     def brackets_of(self, symbol: str) -> Sequence[BracketState]:
         """The brackets of a symbol that are not closed, oldest first."""
         found = self.brackets.get(symbol)
