@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
+from execution.brains import brains
 from execution.models import Account, Bot, FeedOffset
 from execution.store.settings import desk_settings_from_rows
 from risk.core.settings import effective
@@ -48,6 +49,18 @@ def test_it_is_made_once(demo: Account) -> None:
         ("ema-eth", True, 2),
         ("mr-sol", True, 2),
     ]
+
+
+def test_it_is_made_whole_or_not_at_all(var: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A brain whose file is gone is named in one sentence, and the next start makes the demo."""
+    with monkeypatch.context() as without:
+        without.delitem(brains(), "mean_reversion")
+        with pytest.raises(CommandError, match="There is no brain “mean_reversion” in execution/brains"):
+            call_command("seed")
+    assert not Account.objects.exists()
+    assert not User.objects.exists()
+    call_command("seed")
+    assert Bot.objects.count() == 4
 
 
 def test_it_lets_a_desk_with_accounts_be(account: Account, var: Path) -> None:

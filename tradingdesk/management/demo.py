@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Q
 
 from execution.feeds import is_synthetic, replay_of, tape_intervals, tape_is_over
@@ -81,8 +82,9 @@ SYMBOLS: Final = {
 LIMITS: Final = msgspec.structs.replace(ACCOUNT_PRESET, concentration_pct=D(25), positions_max=3)
 
 
+@transaction.atomic
 def demo_seed() -> bool:
-    """Make the demo where the desk has no account yet. True when it was made now."""
+    """Make the demo where the desk has no account yet, the whole of it or nothing. True when it was made now."""
     groups_ensure()
     if Account.objects.exists():
         return False

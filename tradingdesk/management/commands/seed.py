@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from execution.models import Account
 from execution.services import settings_numbered
+from risk.services import Refused
 from tradingdesk.management.demo import BY, demo_feed_use, demo_seed
 
 
@@ -19,10 +20,10 @@ class Command(BaseCommand):
         parser.add_argument("--feed", metavar="synthetic[:SEED] | replay:PATH[@SPEED]", help="default: synthetic")
 
     def handle(self, *args: Any, feed: str | None, **options: Any) -> None:
-        is_new = demo_seed()
         try:
+            is_new = demo_seed()
             demo_feed_use(feed)
-        except ValueError as e:
+        except (ValueError, Refused) as e:
             raise CommandError(str(e)) from e
         # waits and capabilities come from the code, not from rows: a new version of either is a new version of the settings
         settings_numbered(Account.objects.all(), by=BY)
