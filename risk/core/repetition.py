@@ -11,13 +11,13 @@ Rules.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from risk.core.throttle import Throttle, in_hour, in_second
 from risk.core.trial import Bound, Trial, age_s
-from risk.core.units import ONE
+from risk.core.units import ONE, ZERO
 from risk.core.verdict import Check, Reason
 from risk.core.wording import exact, number, pair
 
@@ -35,17 +35,22 @@ def _duplicate(trial: Trial) -> Check | None:
     bound, window_s = _DUPLICATE, trial.values.duplicate_window_s
     if window_s is None:
         return trial.unset(bound.gate, bound.field)
-    same_at = _same_at(trial) if window_s else None
-    if same_at is None and window_s.is_finite():
+    if not window_s.is_finite():
+        return trial.at_least(bound, ZERO)
+    same_at = _same_at(trial, window_s) if window_s else None
+    if same_at is None:
         trial.passed(bound.gate, None, window_s, trial.levels[bound.field])
         return None
-    return trial.at_least(bound, age_s(trial.at, same_at or trial.at))
+    return trial.at_least(bound, age_s(trial.at, same_at))
 
 
-def _same_at(trial: Trial) -> datetime | None:
-    """When the same order was let through last."""
+def _same_at(trial: Trial, window_s: Decimal) -> datetime | None:
+    """When the same order was let through last, if that was within the window."""
     wanted = (trial.proposal.symbol, trial.proposal.side, trial.order_qty, trial.price, trial.stop_px)
+    since = trial.at - timedelta(milliseconds=int(window_s * 1000) + 1)
     for done in reversed(_own(trial).recent):
+        if done.at < since:
+            return None
         if (done.symbol, done.side, done.order_qty, done.price, done.stop_px) == wanted:
             return done.at
     return None
