@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -16,6 +17,7 @@ import pytest
 from django.core.management import get_commands
 
 from tests.tidy.sources import ROOT
+from tradingdesk.management.commands.desk import _children
 
 DEPLOY, DOCUMENT = ROOT / "deploy", (ROOT / "docs" / "deploy.md").read_text()
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -92,6 +94,13 @@ def test_it_starts_the_same_processes_everywhere() -> None:
     container = re.search(r"^CMD (\[.*\])$", (ROOT / "Containerfile").read_text(), re.MULTILINE)
     assert container
     assert essence(json.loads(container[1])) == essence(from_procfile["web"])
+
+
+@pytest.mark.parametrize(("url", "is_told"), [("https://desk.example.org", True), ("http://127.0.0.1:8000", False)])
+def test_the_desk_believes_a_proxy_only_where_there_is_one(url: str, is_told: bool) -> None:
+    with socket.socket() as listener:
+        web = next(child for child in _children(listener, url, None) if child.name == "web")
+    assert ("--proxy-headers" in web.argv) == is_told
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")

@@ -157,6 +157,8 @@ def _children(listener: socket.socket, url: str, valkey: Path | None) -> list[Ch
             "-v",
             "0",
             "--no-server-name",
+            # behind TLS a proxy says whose request it is; else who asks could say so himself
+            *(["--proxy-headers"] if url.startswith("https:") else []),
             "tradingdesk.asgi:application",
             fds=[fd],
         ),
