@@ -1,7 +1,8 @@
 """Words of the venue whose numbers cannot be read: nothing of them is applied, a person is told, and the venue is asked.
 
 Rules of this file.
-1. A number can be read if it is finite and smaller than LARGEST: then all money made of it stays exact in the core's 34 digits.
+1. A number can be read if it is finite and smaller than LARGEST, and a fill if what it is worth is within reason too: then all money
+   made of them stays exact in the core's 34 digits.
 2. A report with another one is not applied, and the venue is asked about its order. A fee alone spoils no fill (see `fills.py`), and
    an adjustment is judged where it is booked.
 3. A picture of the venue with one is not used at all: what was known stays known, and the routine question comes again.
@@ -22,6 +23,8 @@ from risk.core.units import LARGEST
 from risk.core.wording import number
 
 _ALARM: Final = "unreadable"
+#: of one fill: twelve places of it, and of thousands such, stay exact
+_LARGEST_WORTH: Final = Decimal("1e18")
 _FILL: Final = ("last_qty", "last_px", "cum_qty", "avg_px")
 #: the numbers of each kind of word
 _NUMBERS: Final[dict[type[Any], tuple[str, ...]]] = {
@@ -68,7 +71,7 @@ def _unreadable(word: Reported | VenueOrder | VenueFill) -> str:
     for value in values:
         if value and not is_readable(value):
             return next(f"{name} {number(v)}" for name, v in zip(_NUMBERS[kind], values, strict=True) if v and not is_readable(v))
-    if isinstance(word, VenueOrder) or not word.last_qty or abs(word.last_qty * word.last_px) < LARGEST:
+    if isinstance(word, VenueOrder) or not word.last_qty or abs(word.last_qty * word.last_px) < _LARGEST_WORTH:
         return ""
     return f"{number(word.last_qty)} at {number(word.last_px)}"
 

@@ -75,7 +75,7 @@ def test_it_applies_nothing_of_a_report_and_asks(bench: Bench, field: str, bad: 
 
 
 def test_it_refuses_what_two_readable_numbers_come_to(bench: Bench) -> None:
-    bench.report(entry_of(bench), ExecType.TRADE, "1e8", "1e7")
+    bench.report(entry_of(bench), ExecType.TRADE, "1e10", "1e8")
     assert (bench.qty(), bench.alarms()) == (0, ["unreadable"])
 
 
