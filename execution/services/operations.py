@@ -151,7 +151,9 @@ def discrepancy_ignore(*, account: Account, symbol: str, **asked: Unpack[Asked])
 
 
 def venue_query(*, account: Account, target: str = "", **asked: Unpack[Asked]) -> Act:
-    """Ask the venue for its orders, fills and positions now; `target` names one order where only that is in doubt."""
+    """Ask the venue for its orders, fills and positions now; `target` names one order or bracket where only that is in doubt."""
+    if target and not Bracket.objects.filter(account=account, bracket_id=target).exists():
+        _known_order(account, target)
     return _on_account(CommandKind.QUERY, account, target, **asked)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 
@@ -12,6 +12,14 @@ from risk.core.verdict import HaltMode
 
 #: a choice that moves or strips what protects takes its own word
 TYPED = {KillChoice.CANCEL_FLATTEN: "flatten", KillChoice.CANCEL_ALL: "unprotect"}
+
+
+#: scope → the field that says which one
+KEYS: Final[dict[str, str]] = {
+    ScopeKind.ACCOUNT: "account_key",
+    ScopeKind.BOT: "bot_key",
+    ScopeKind.INSTRUMENT: "symbol_key",
+}
 
 
 class ScopeForm(forms.Form):
@@ -29,7 +37,7 @@ class ScopeForm(forms.Form):
         kind = ScopeKind(found["scope"]) if "scope" in found else None
         if kind is None:
             return found
-        name = {ScopeKind.ACCOUNT: "account_key", ScopeKind.BOT: "bot_key", ScopeKind.INSTRUMENT: "symbol_key"}.get(kind)
+        name = KEYS.get(kind)
         key = found.get(name, "") if name else ""
         if name and not key:
             raise forms.ValidationError("Choose which one.")

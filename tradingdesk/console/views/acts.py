@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
-from django import forms
-from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from execution import services
@@ -28,74 +25,21 @@ from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt, Instrument
 from tradingdesk.console import access, strip
 from tradingdesk.console.figures import figure, several
-from tradingdesk.console.forms import ClearForm, HaltForm, KillForm, StopForm
+from tradingdesk.console.forms import KEYS, ClearForm, HaltForm, KillForm, StopForm
 from tradingdesk.console.page import look_of, page
-from tradingdesk.console.seen import Facts, bot_facts, breaker_facts, clear_facts, outdated, paused_facts, seal
+from tradingdesk.console.seen import Facts, bot_facts, breaker_facts, clear_facts, paused_facts, seal
+from tradingdesk.console.views.answers import (
+    act,
+    asked,
+    asked_again,
+    confirm,
+    is_htmx,
+    is_retry,
+    refusal,
+    refused_form,
+    shown_again,
+)
 from tradingdesk.console.views.lists import drawer
-
-_KEY_MAX: Final = 64
-_REASON_MAX: Final = 300
-
-
-def is_htmx(request: HttpRequest) -> bool:
-    return request.headers.get("HX-Request") == "true"
-
-
-def asked(request: HttpRequest) -> dict[str, Any]:
-    """Who asks, from where, why, and the key. The page's key is one for all its buttons, so it is joined with the address."""
-    key = request.POST.get("key", "")
-    scoped = f"{key[:40]}:{hashlib.sha256(request.path.encode()).hexdigest()[:16]}" if key else ""
-    return {
-        "by": access.user_of(request).get_username(),
-        "reason": request.POST.get("reason", "")[:_REASON_MAX],
-        "idempotency_key": scoped[:_KEY_MAX],
-        "origin": f"console {request.META.get('REMOTE_ADDR', '')}".strip(),
-    }
-
-
-def back(request: HttpRequest) -> str:
-    """The page the act was made on; never elsewhere than this desk."""
-    address = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()}, require_https=request.is_secure())
-    return address if address and is_ours else reverse("console:desk")
-
-
-def said(request: HttpRequest, text: str, *, level: str = "done", status: int = 200, to: str = "") -> HttpResponse:
-    """The answer to an act: a line on the page, or a message after the redirect to where it was made, or `to`."""
-    if is_htmx(request):
-        return render(request, "console/said.html", {"text": text, "level": level}, status=status)
-    (messages.error if level == "refused" else messages.success)(request, text)
-    return redirect(to or back(request))
-
-
-def act(
-    request: HttpRequest,
-    make: Callable[[], object],
-    text: str,
-    *,
-    facts: Facts | None = None,
-    again: str = "",
-    refused: Callable[[str], HttpResponse] | None = None,
-) -> HttpResponse:
-    """Make an act and say so, or say why it is refused.
-
-    With `facts` the form must have shown them as they are now; `again` is the page that asks anew when it did not.
-    `refused` shows a form again, with what was typed, where there is no JavaScript to keep it.
-    """
-    if facts is not None and (problem := outdated(request.POST.get("shown", ""), facts)) and not is_retry(request):
-        return said(request, problem, level="refused", status=409, to=again)
-    try:
-        make()
-    except ActRefused as e:
-        return refused(str(e)) if refused and not is_htmx(request) else said(request, str(e), level="refused", status=409)
-    return said(request, text)
-
-
-def is_retry(request: HttpRequest) -> bool:
-    """True for a form whose act was made: what changed since may be its own doing."""
-    key = asked(request)["idempotency_key"]
-    return bool(key) and Act.objects.filter(idempotency_key=key).exists()
-
 
 # --- orders, brackets, positions ---------------------------------------------------------------------------------------
 
@@ -125,23 +69,26 @@ def leg_cancel(request: HttpRequest, code: str, cl_ord_id: str) -> HttpResponse:
 def bracket_cancel(request: HttpRequest, code: str, bracket_id: str) -> HttpResponse:
     account = access.account_for(request, code, may_trade=True)
     row = get_object_or_404(Bracket, account=account, bracket_id=bracket_id)
-    if request.method == "POST":
-        text = f"Both legs of {row.symbol} are being canceled: the position stays, without a stop."
-        return act(request, lambda: services.bracket_cancel(account=account, bracket_id=bracket_id, **asked(request)), text)
     told = [f"The position of {figure(row.open_qty)} {row.symbol} stays open with no stop and no target."]
-    return confirm(request, "Cancel both legs?", told, "Cancel 2 legs, leave unprotected", is_dangerous=True)
+    ask = partial(confirm, request, "Cancel both legs?", told, "Cancel 2 legs, leave unprotected", is_dangerous=True)
+    if request.method == "GET":
+        return ask()
+    text = f"Both legs of {row.symbol} are being canceled: the position stays, without a stop."
+    make = lambda: services.bracket_cancel(account=account, bracket_id=bracket_id, **asked(request))  # noqa: E731
+    return act(request, make, text, refused=asked_again(request, ask))
 
 
 @require_http_methods(["GET", "POST"])
 def position_close(request: HttpRequest, code: str, symbol: str) -> HttpResponse:
     account = access.account_for(request, code, may_trade=True)
     row = get_object_or_404(Position, account=account, symbol=symbol)
-    if request.method == "POST":
-        make = lambda: services.position_close(account=account, symbol=symbol, seen=f"{row.qty}", **asked(request))  # noqa: E731
-        return act(request, make, f"Close of {symbol} asked at market.")
     lot = lot_of(symbol)
     verb = f"{close_verb(row)} {figure(abs(row.qty), lot)} {symbol} at market"
-    return confirm(request, f"Close {symbol}?", [close_told(row, lot)], verb)
+    ask = partial(confirm, request, f"Close {symbol}?", [close_told(row, lot)], verb)
+    if request.method == "GET":
+        return ask()
+    make = lambda: services.position_close(account=account, symbol=symbol, seen=f"{row.qty}", **asked(request))  # noqa: E731
+    return act(request, make, f"Close of {symbol} asked at market.", refused=asked_again(request, ask))
 
 
 def lot_of(symbol: str) -> Decimal | None:
@@ -167,16 +114,17 @@ def close_told(row: Position, lot: Decimal | None) -> str:
 def bot_start(request: HttpRequest, code: str) -> HttpResponse:
     bot = access.bot_for(request, code, may_trade=True)
     facts = bot_facts(look_of(request), bot)
-    if request.method != "POST" and not bot.is_enabled:
-        return said(request, disabled_told(bot), level="refused", status=409, to=reverse("console:bots"))
-    if request.method == "POST":
-        text = f"{code} starts: it warms up on history first."
-        return act(request, lambda: services.bot_start(bot=bot, **asked(request)), text, facts=facts, again=request.path)
     told = [
         f"{bot.brain.replace('_', ' ')} on {bot.account.name}, {bot.account.environment}.",
         "It warms up on history, then decides.",
     ]
-    return confirm(request, f"Start {code}?", told, f"Start {code} on {bot.account.environment}", facts=facts)
+    ask = partial(confirm, request, f"Start {code}?", told, f"Start {code} on {bot.account.environment}", facts=facts)
+    if not bot.is_enabled and not is_retry(request):
+        return refusal(request, disabled_told(bot), None, to=reverse("console:bots"))
+    if request.method == "GET":
+        return ask()
+    make = lambda: services.bot_start(bot=bot, **asked(request))  # noqa: E731
+    return act(request, make, f"{code} starts: it warms up on history first.", facts=facts, refused=asked_again(request, ask))
 
 
 @require_POST
@@ -205,6 +153,9 @@ def bots_resume(request: HttpRequest) -> HttpResponse:
     ]
     names = ", ".join(bot.code for bot in paused)
     facts = paused_facts(look, paused)
+    told = [names or "No bot is paused."]
+    verb = f"Resume {several(len(paused), 'bot')}"
+    ask = partial(confirm, request, f"Resume the {len(paused)} that ran before?", told, verb, facts=facts)
     if request.method == "POST":
 
         def make() -> None:
@@ -212,27 +163,25 @@ def bots_resume(request: HttpRequest) -> HttpResponse:
             for bot in paused:
                 services.bot_resume(bot=bot, **{**base, "idempotency_key": f"{base['idempotency_key'][:40]}:{bot.pk}"})
 
-        return act(request, make, f"Resumed {len(paused)}: {names}.", facts=facts, again=request.path)
-    told = [names or "No bot is paused."]
-    return confirm(
-        request, f"Resume the {len(paused)} that ran before?", told, f"Resume {several(len(paused), 'bot')}", facts=facts
-    )
+        return act(request, make, f"Resumed {len(paused)}: {names}.", facts=facts, refused=asked_again(request, ask))
+    return ask()
 
 
 @require_http_methods(["GET", "POST"])
 def bot_stop(request: HttpRequest, code: str) -> HttpResponse:
     bot = access.bot_for(request, code, may_trade=True)
-    if request.method == "POST":
-        form = StopForm(request.POST)
-        if not form.is_valid():
-            return said(request, "Choose how to stop.", level="refused", status=400)
-        mode = StopMode(form.cleaned_data["mode"])
-        make = lambda: services.bot_stop(bot=bot, mode=mode, **asked(request))  # noqa: E731
-        return act(request, make, f"{code} stops {STOP_WORDS[mode]}.")
-    look = look_of(request)
-    told = stop_told(look, code)
+    told = stop_told(look_of(request), code)
     choices = [(mode.value, label) for mode, label in STOP_LABELS.items()]
-    return confirm(request, f"Stop {code}?", told, f"Stop {code}", choices=choices, name="mode")
+    ask = partial(confirm, request, f"Stop {code}?", told, f"Stop {code}", choices=choices, name="mode")
+    if request.method == "GET":
+        return ask()
+    again = asked_again(request, ask)
+    form = StopForm(request.POST)
+    if not form.is_valid():
+        return refusal(request, "Choose how to stop.", again)
+    mode = StopMode(form.cleaned_data["mode"])
+    make = lambda: services.bot_stop(bot=bot, mode=mode, **asked(request))  # noqa: E731
+    return act(request, make, f"{code} stops {STOP_WORDS[mode]}.", refused=again)
 
 
 STOP_WORDS: Final = {StopMode.NOW: "now", StopMode.WHEN_FLAT: "once it is flat", StopMode.AFTER_BRACKET: "after its bracket"}
@@ -253,12 +202,12 @@ def stop_told(look: Overview, code: str) -> list[str]:
 @require_http_methods(["GET", "POST"])
 def bot_flatten(request: HttpRequest, code: str) -> HttpResponse:
     bot = access.bot_for(request, code, may_trade=True)
-    if request.method == "POST":
-        scope = Scope(ScopeKind.BOT, bot.code)
-        return act(request, lambda: services.flatten(scope=scope, **asked(request)), f"Flatten of {code} asked at market.")
-    look = look_of(request)
-    told = [close_told(p, lot_of(p.symbol)) for p in look.bot_position(bot)] or [f"{code} has no open position."]
-    return confirm(request, f"Flatten {code}?", told, f"Close {len(told)} at market", is_dangerous=True)
+    told = [close_told(p, lot_of(p.symbol)) for p in look_of(request).bot_position(bot)] or [f"{code} has no open position."]
+    ask = partial(confirm, request, f"Flatten {code}?", told, f"Close {len(told)} at market", is_dangerous=True)
+    if request.method == "GET":
+        return ask()
+    make = lambda: services.flatten(scope=Scope(ScopeKind.BOT, bot.code), **asked(request))  # noqa: E731
+    return act(request, make, f"Flatten of {code} asked at market.", refused=asked_again(request, ask))
 
 
 @require_POST
@@ -282,35 +231,24 @@ def kill(request: HttpRequest) -> HttpResponse:
         scope, choice = form.cleaned_data["at"], KillChoice(form.cleaned_data["choice"])
         seen = form.cleaned_data["seen"]
         make = lambda: services.kill(scope=scope, choice=choice, seen=seen, **asked(request))  # noqa: E731
-        return made(request, make)
+        return made(request, make, lambda why: shown_again(request, why, "console/kill.html", kill_page(request), status=409))
     return page(request, drawer(request, "console/kill.html"), look=look_of(request), **kill_page(request))
 
 
 def kill_page(request: HttpRequest) -> dict[str, Any]:
-    kind, key = request.GET.get("scope", "FIRM"), request.GET.get("key", "")
-    return {"scope": kind, "scope_key": key, "form_action": reverse("console:kill")}
+    """What the form begins with: where the page was, or what was sent and refused."""
+    sent = request.POST
+    kind = (sent or request.GET).get("scope", "FIRM")
+    key = sent.get(KEYS.get(kind, ""), "") if sent else request.GET.get("key", "")
+    return {"scope": kind, "scope_key": key, "form_action": reverse("console:kill"), "sent": sent}
 
 
-def refused_form(request: HttpRequest, form: forms.Form, template: str, extra: dict[str, Any]) -> HttpResponse:
-    text = " ".join(str(e) for errors in form.errors.values() for e in errors)
-    if is_htmx(request):
-        return said(request, text, level="refused", status=400)
-    return shown_again(request, text, template, extra, status=400)
-
-
-def shown_again(request: HttpRequest, text: str, template: str, extra: dict[str, Any], *, status: int) -> HttpResponse:
-    messages.error(request, text)
-    response = page(request, template, look=look_of(request), **extra)
-    response.status_code = status
-    return response
-
-
-def made(request: HttpRequest, make: Callable[[], Act]) -> HttpResponse:
-    """The answer to an act that is followed: its steps, live, and what each Desk said."""
+def made(request: HttpRequest, make: Callable[[], Act], refused: Callable[[str], HttpResponse]) -> HttpResponse:
+    """The answer to an act that is followed: its steps, live, and what each Desk said; or the form again, as `act` does it."""
     try:
         row = make()
     except ActRefused as e:
-        return said(request, str(e), level="refused", status=409)
+        return refusal(request, str(e), refused)
     if is_htmx(request):
         return act_progress(request, row)
     return redirect("console:act", pk=row.pk)
@@ -375,7 +313,7 @@ def halt(request: HttpRequest) -> HttpResponse:
             return refused_form(request, form, "console/halt.html", extra)
         scope, mode = form.cleaned_data["at"], HaltMode(form.cleaned_data["mode"])
         make = lambda: services.halt(scope=scope, mode=mode, **asked(request))  # noqa: E731
-        return made(request, make)
+        return made(request, make, lambda why: shown_again(request, why, "console/halt.html", extra, status=409))
     return page(request, drawer(request, "console/halt.html"), look=look_of(request), **extra)
 
 
@@ -397,7 +335,7 @@ def halt_clear(request: HttpRequest, halt_id: str) -> HttpResponse:
         )
         anew = lambda why: shown_again(request, why, "console/clear.html", clear_page(request, row), status=409)  # noqa: E731
         text = f"Cleared: {strip.scope_words(row.scope, row.scope_key)}. Nothing started by itself; bots are paused."
-        return act(request, make, text, facts=clear_shown(request, row), again=request.path, refused=anew)
+        return act(request, make, text, facts=clear_shown(request, row), refused=anew)
     return page(request, drawer(request, "console/clear.html"), look=look_of(request), **clear_page(request, row))
 
 
@@ -457,33 +395,3 @@ def alarm_ack(request: HttpRequest, pk: int) -> HttpResponse:
     row = get_object_or_404(Alarm.objects.select_related("account"), pk=pk, account__in=accounts)
     base = asked(request)
     return act(request, lambda: services.alarm_ack(alarm=row, by=base["by"], origin=base["origin"]), f"Acknowledged: {row.title}.")
-
-
-# --- the page that asks ------------------------------------------------------------------------------------------------
-
-
-def confirm(
-    request: HttpRequest,
-    question: str,
-    told: list[str],
-    verb: str,
-    *,
-    is_dangerous: bool = False,
-    choices: list[tuple[str, str]] | None = None,
-    name: str = "",
-    facts: Facts | None = None,
-) -> HttpResponse:
-    """A question with its consequences in words; the button repeats the verb, No has the focus. `facts` are sealed into the form."""
-    return page(
-        request,
-        drawer(request, "console/confirm.html"),
-        look=look_of(request),
-        question=question,
-        told=told,
-        verb=verb,
-        is_dangerous=is_dangerous,
-        choices=choices or [],
-        choice_name=name,
-        form_action=request.path,
-        shown=seal(facts) if facts is not None else "",
-    )

@@ -24,7 +24,8 @@ from tradingdesk.console.figures import figure, money, span
 from tradingdesk.console.forms import ArmForm, MoveForm
 from tradingdesk.console.page import look_of, page
 from tradingdesk.console.seen import Facts, arm_facts, discrepancy_facts, leg_facts, outdated, seal
-from tradingdesk.console.views.acts import act, asked, is_retry, made, refused_form, said
+from tradingdesk.console.views.acts import made
+from tradingdesk.console.views.answers import act, asked, is_retry, refusal, refused_form, shown_again
 from tradingdesk.console.views.lists import drawer
 
 _TEMPLATE: Final = "console/by_hand.html"
@@ -272,13 +273,15 @@ def by_hand(
     """The form, or the act it asks for: refused where it showed something else than `facts`, or where a field cannot be read."""
     if request.method == "GET":
         return page(request, drawer(request, _TEMPLATE), look=look_of(request), **_filled(request, shown(), facts))
+    again = lambda why: shown_again(request, why, _TEMPLATE, _filled(request, shown(), facts), status=409)  # noqa: E731
     problem = outdated(request.POST.get("shown", ""), facts)
     if problem and not is_retry(request):
-        return said(request, problem, level="refused", status=409, to=request.path)
+        # what ended has no form to show again
+        return refusal(request, problem, again if "settled" not in facts.values() else None)
     form = form_class(request.POST)
     if not form.is_valid():
         return refused_form(request, form, _TEMPLATE, _filled(request, shown(), facts))
-    return made(request, lambda: make(form))
+    return made(request, lambda: make(form), again)
 
 
 def _filled(request: HttpRequest, shown: dict[str, Any], facts: Facts) -> dict[str, Any]:
