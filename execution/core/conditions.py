@@ -35,6 +35,8 @@ _WORDS: Final = {
     LinkKind.JOURNAL.value: "the journal",
     LinkKind.PRICES.value: "the price feed",
 }
+#: the links without which nothing can be sent
+_NOWHERE: Final = (LinkKind.LEASE.value, LinkKind.ORDERS.value)
 _RECONCILING: Final = "RECONCILING"
 _DISCREPANCY: Final = "discrepancy "
 _RUNNING: Final = BotStatus.RUNNING.value.lower()
@@ -70,21 +72,25 @@ def _bot_is(turn: Turn, code: str) -> str:
 
 
 def not_sendable(turn: Turn) -> tuple[NotReady, ...]:
-    """Why even protection cannot leave."""
+    """Why even protection cannot leave: there is nowhere to send it. Prices and the journal stop entries only."""
     down = turn.state.account.links_down
-    return tuple(_links(turn)) if down else _READY
+    return tuple(_down(kind, down[kind]) for kind in _NOWHERE if kind in down) if down else _READY
 
 
 def _links(turn: Turn) -> list[NotReady]:
     account = turn.state.account
     if not account.links_down and not account.conditions:
         return []
-    found = [NotReady(_CAUSES[kind], f"{_WORDS[kind]} is down: {cause}") for kind, cause in account.links_down.items()]
+    found = [_down(kind, cause) for kind, cause in account.links_down.items()]
     for name, since in account.conditions.items():
         if name in _CAUSES and name not in account.links_down:
             cause = NotReadyCause.RECONCILING if name == LinkKind.ORDERS.value else _CAUSES[name]
             found.append(NotReady(cause, f"{_WORDS[name]} was lost at {since:%H:%M:%S} UTC and is back too shortly"))
     return found
+
+
+def _down(kind: str, cause: str) -> NotReady:
+    return NotReady(_CAUSES[kind], f"{_WORDS[kind]} is down: {cause}")
 
 
 def start(turn: Turn) -> None:

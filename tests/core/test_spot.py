@@ -16,6 +16,8 @@ from execution.core.messages import (
     Decision,
     ExecType,
     Leg,
+    LinkChanged,
+    LinkKind,
     SendFailed,
     SendOutcome,
     SendReplace,
@@ -158,6 +160,15 @@ def test_it_moves_a_stop_by_taking_it_away_first(bench: Bench) -> None:
     bench.report(stop, X.CANCELED)
     (moved,) = bench.legs()[0]
     assert (moved.stop_px, moved.order_qty) == (99, 10)
+
+
+def test_it_sends_a_waiting_exit_while_no_price_comes(bench: Bench) -> None:
+    """What closes is never held up by what stops entries."""
+    opened(bench)
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.PRICES, is_up=False, cause="reset"))
+    bench.command(CommandKind.CLOSE, target=BTC)
+    bench.report(bench.legs()[0][0], X.CANCELED)
+    assert [order.order_qty for order in exits(bench)] == [10]
 
 
 def test_it_counts_an_unknown_exit_as_working(bench: Bench) -> None:

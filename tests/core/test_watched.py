@@ -156,6 +156,19 @@ def test_it_sets_every_watch_again_after_a_start() -> None:
     assert (watches["trail"].trail.extreme, watches["trail"].price) == (D("101.5"), D("100.5"))
 
 
+def test_it_goes_on_watching_when_prices_come_back_last() -> None:
+    """After a start the venue may be compared before the first price: nothing else asks for the watches until it is compared again."""
+    bench = Bench(at_venue())
+    opened(bench)
+    bench.take(Started(at=bench.at, token=2, core_version=CORE_VERSION, epoch="0002"))
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.ORDERS, is_up=True))
+    bench.reconcile()
+    assert names(bench) == ["stop", "target"]
+    assert bench.all(Unwatch) == []
+    bench.take(LinkChanged(at=bench.at, link=LinkKind.PRICES, is_up=True))
+    assert names(bench) == ["stop", "target"]
+
+
 def test_it_watches_nothing_while_there_is_nowhere_to_send() -> None:
     bench = Bench(at_venue())
     opened(bench)
