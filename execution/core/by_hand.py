@@ -10,7 +10,8 @@ from decimal import Decimal
 from execution.core import closing
 from execution.core.brackets import BracketState, has_stop, has_target
 from execution.core.controls import CommandRefused
-from execution.core.messages import CommandSpec, Leg
+from execution.core.flattening import choices
+from execution.core.messages import CommandSpec, KillChoice, Leg
 from execution.core.naked import covered_again
 from execution.core.orders import LEGS, OrderState, OrdStatus, Purpose
 from execution.core.positions import PositionState
@@ -259,6 +260,7 @@ def arm(turn: Turn, spec: CommandSpec) -> str:
     named = turn.state.brackets.get(spec.target)
     position = _position(turn, named.symbol if named is not None else spec.target)
     symbol, side = position.symbol, position.closing_side.opposite
+    _refuse_under_kill(turn, position)
     for leg, price in prices.items():
         _check_price(turn, symbol, side, leg, price)
     brackets = [_bracket(turn, spec.target)] if named is not None else _all_of(turn, position)
@@ -270,6 +272,17 @@ def arm(turn: Turn, spec: CommandSpec) -> str:
     watched = [leg.value for leg in prices if not getattr(turn.index.holds, leg.value)]
     here = f" The venue cannot hold the {' and the '.join(watched)}: watched here." if watched else ""
     return f"Arming {number(qty)} {symbol} with {what}.{here}"
+
+
+def _refuse_under_kill(turn: Turn, position: PositionState) -> None:
+    """A kill that takes protection away would never be verified if somebody put it back meanwhile."""
+    for command in turn.state.commands.values():
+        scope = command.spec.scope
+        if KillChoice.CANCEL_ALL in choices(command) and turn.in_scope(scope, bot=position.bot, symbol=position.symbol):
+            raise CommandRefused(
+                f"The {command.spec.kind.value.lower()} at {scope} is taking the protection of {position.symbol} away: "
+                "arm it once that is verified."
+            )
 
 
 def _all_of(turn: Turn, position: PositionState) -> list[BracketState]:

@@ -19,6 +19,7 @@ from execution.core.messages import (
     CommandStatus,
     Decision,
     ExecType,
+    KillChoice,
     Leg,
     Reported,
     SendFailed,
@@ -379,3 +380,18 @@ def test_it_encodes_what_a_command_may_carry() -> None:
         price=Decimal("1.10"),
     )
     assert msgspec.msgpack.decode(ENCODER.encode(spec), type=CommandSpec) == spec
+
+
+def test_it_arms_nothing_that_a_kill_is_stripping() -> None:
+    """The leg would keep the kill from ever being verified."""
+    bench = Bench()
+    bench.armed("10")
+    bench.command(CommandKind.KILL, choice=KillChoice.CANCEL_ALL, halt_id="k1")
+    answer = bench.command(CommandKind.ARM, target=BTC, stop_px=D(97))
+    assert answer.status is CommandStatus.REFUSED
+    assert answer.text == "The kill at account paper is taking the protection of BTCUSDT away: arm it once that is verified."
+    for leg in bench.working():
+        bench.report(leg, X.CANCELED)
+    bench.reconcile()
+    assert bench.command(CommandKind.ARM, target=BTC, stop_px=D(97)).status is CommandStatus.DONE
+    assert [order.purpose for order in bench.working()] == [Purpose.STOP_LOSS]
