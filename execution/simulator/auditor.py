@@ -262,7 +262,7 @@ class Auditor:
             if is_news and row.order_qty is not None and commit.twap is not None:
                 self._whole[row.decision_id] = row.order_qty
             self._approved.add(row.decision_id)
-            if row.stop_loss is not None and row.cl_ord_id:
+            if is_news and row.stop_loss is not None and row.cl_ord_id:
                 self._stops[row.symbol].append(row.stop_loss)
 
     def _one_order_a_decision(self, row: OrderRow) -> None:
