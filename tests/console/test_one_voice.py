@@ -90,6 +90,13 @@ def test_it_is_not_all_right_while_bots_only_reduce(calm: DeskRows) -> None:
     assert strip.title(seen, strip.troubles(seen)) == "Not all right: 1"
 
 
+def test_all_right_names_who_is_paused(calm: DeskRows) -> None:
+    Halt.objects.create(halt_id="p", scope="BOT", scope_key="ema-btc", mode="REDUCE_ONLY", cause="PAUSE", by="maria", at=calm.at)
+    seen = look(calm)
+    assert strip.troubles(seen) == []
+    assert strip.summary(seen).endswith("prices fresh; 1 bot paused")
+
+
 def test_it_tells_a_condition_of_many_bots_once(calm: DeskRows) -> None:
     state = calm.account.state
     state.conditions = {"RECONCILING": calm.at.isoformat()}

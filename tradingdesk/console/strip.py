@@ -19,7 +19,7 @@ from execution.services import kill_file_stands, kill_file_told
 from risk.core.units import ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt
-from tradingdesk.console.figures import NONE, age, clock, figure, span
+from tradingdesk.console.figures import NONE, age, clock, figure, several, span
 
 #: older than this a stream is late: prices and engine by their own beat, the order stream by its half-minute proof
 PRICE_AGE: Final = timedelta(seconds=5)
@@ -395,7 +395,9 @@ def summary(look: Overview) -> str:
     fresh = "prices fresh" if worst and worst.at and not worst.is_late else ""
     over = [f"the tape of {account.name} is over, its trades stay to be looked at" for account in tapes_over(look)]
     idle = "" if any(look.effective(bot).name == "ACTIVE" for bot in look.bots) or over else "no bot runs"
-    return "; ".join(part for part in (positions, fresh, *over, idle) if part)
+    paused = sum(look.effective(bot).name == "PAUSED" for bot in look.bots)
+    resting = f"{several(paused, 'bot')} paused" if paused else ""
+    return "; ".join(part for part in (positions, fresh, *over, resting, idle) if part)
 
 
 def title(look: Overview, found: list[Trouble]) -> str:
