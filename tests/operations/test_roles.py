@@ -22,6 +22,9 @@ from tests.console import factories
 from tests.console.factories import DeskRows
 from tests.tidy.sources import ROOT
 
+#: roles belong to the whole server: two workers would wait for each other
+pytestmark = pytest.mark.xdist_group("roles")
+
 WEB, ENGINE = "tradingdesk_web", "tradingdesk_engine"
 #: written by the engine and by nobody else
 ENGINE_ONLY = {
