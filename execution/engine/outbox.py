@@ -6,7 +6,8 @@ Rules of this file:
    NOT_SENT. Otherwise they wait, beside the lanes, for the order's answer or its time-out; of an order that came back NOT_SENT they
    come back as well.
 3. A request starts only while our own lease lasts longer than the request may take.
-4. Entries grow old and come back NOT_SENT; exits, protection and cancels never do.
+4. Entries grow old and come back NOT_SENT; exits, protection and cancels never do. An entry waits, too, while what the database
+   says of halts is older than an entry may be: a process that stood still, or cannot ask, does not know what it may.
 5. A send ends in one of: answered (a report will tell), NOT_SENT, REFUSED, UNKNOWN. What we cannot name is UNKNOWN.
 6. A question asks as often as it must; each of its requests is spent by itself.
 """
@@ -85,6 +86,8 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._entries_closed = ""
         self._is_closed = False
+        #: when the database was last asked for halts and answered
+        self._news_asked = monotonic()
 
     def put(self, effect: Send | SendMassCancel, *, born: float) -> None:
         """Queue a committed request; it usually starts at once."""
@@ -115,6 +118,11 @@ class Outbox:
         self._entries_closed = why
         if why:
             self._drop(lambda order: order.approved.order_class is OrderClass.ENTRY, why)
+
+    def news_heard(self, *, asked: float) -> None:
+        """What the database said when it was asked (monotonic) is in force: entries may go on by it."""
+        self._news_asked = asked
+        self._pump(Lane.ENTRIES)
 
     def close(self) -> None:
         """Start nothing more: the lease or the journal is lost. What is on its way ends by itself or by its time-out."""
@@ -164,7 +172,7 @@ class Outbox:
         while queue.waiting and queue.in_flight < queue.width:
             if lane is Lane.ENTRIES and (why := self._refusal(queue.waiting[0])):
                 self._not_sent(queue.waiting.popleft(), why)
-            elif self._lease.left_s <= self._timeout_s:
+            elif self._lease.left_s <= self._timeout_s or (lane is Lane.ENTRIES and self._is_out_of_date):
                 self._pump_later(lane, 0.05)
                 return
             elif lane is not Lane.QUERIES and not queue.budget.take():
@@ -191,6 +199,10 @@ class Outbox:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crashed(error)
         self._pump(lane)
+
+    @property
+    def _is_out_of_date(self) -> bool:
+        return monotonic() - self._news_asked > self._age_s_max
 
     def _refusal(self, request: Waiting) -> str:
         if self._entries_closed:

@@ -383,8 +383,11 @@ class Runner:
             case _:
                 pass
 
-    def apply(self, news: Poll) -> None:
-        """What the poll found: settings before halts before commands. Halts before the brains too: one of them may never return."""
+    def apply(self, news: Poll, *, asked: float | None = None) -> None:
+        """What the poll found: settings before halts before commands. Halts before the brains too: one of them may never return.
+
+        `asked` (monotonic) is when it was asked for: entries go on by it, unless it tells of a halt that must first be in force.
+        """
         state = self._loop.desk.state
         if news.settings is not None and (state.settings is None or news.settings.digest != state.settings.digest):
             self.take(SettingsChanged(at=self.now(), settings=news.settings))
@@ -394,6 +397,8 @@ class Runner:
         if missing:
             self.take(HaltsLoaded(at=self.now(), halts=missing))
             self._floor.brains_stop()
+        elif asked is not None:
+            self._outbox.news_heard(asked=asked)
         if news.settings is not None:
             self._floor.seat(news.settings)
         for command in news.commands:

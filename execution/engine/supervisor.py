@@ -378,10 +378,11 @@ class Supervisor:
         runners = {pk: runner for pk in self._slots if (runner := self._running(pk)) is not None}
         if not runners:
             return
+        asked = monotonic()
         news = await self._parts.database.run(poll, {pk: runner.settings_version for pk, runner in runners.items()})
         for pk, runner in runners.items():
             if runner.is_open:
-                runner.apply(news[pk])
+                runner.apply(news[pk], asked=asked)
 
     async def _days(self) -> None:
         """Each day (UTC) the hours of the markets are told a day further: an account whose hours run out takes no entry."""

@@ -364,3 +364,25 @@ async def test_it_leaves_a_mass_cancel_that_failed_to_the_cancels_of_the_orders(
     await desk.box.finished()
     assert desk.venue.log == ["cancel all ", "cancel o1"]
     assert (desk.outcomes, desk.crashed) == ([], [])
+
+
+async def test_it_holds_entries_back_while_nobody_can_know_of_a_halt() -> None:
+    desk = Desk(timing=Timing(send_timeout_ms=200, send_age_ms_max=10_000))
+    desk.box.news_heard(asked=time.monotonic() - 11)
+    desk.put(send("entry"))
+    desk.put(send("stop", order_class=OrderClass.PROTECTION))
+    desk.put(cancel("other"))
+    await turns()
+    assert desk.venue.log == ["new stop", "cancel other"]
+    desk.box.news_heard(asked=time.monotonic())
+    await desk.box.finished()
+    assert desk.venue.log[-1] == "new entry"
+
+
+async def test_it_gives_up_an_entry_when_nobody_can_know_of_a_halt_for_too_long() -> None:
+    desk = Desk(timing=Timing(send_timeout_ms=200, send_age_ms_max=30))
+    desk.box.news_heard(asked=time.monotonic() - 11)
+    desk.put(send("entry"))
+    await desk.box.finished()
+    assert desk.outcomes == [("entry", "new", SendOutcome.NOT_SENT)]
+    assert desk.venue.log == []
