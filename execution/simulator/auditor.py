@@ -20,7 +20,6 @@ from execution.core.messages import (
     CommandKind,
     CommandSpec,
     CommandStatus,
-    Decided,
     DeskSettings,
     KillChoice,
     Publish,
@@ -30,7 +29,6 @@ from execution.core.messages import (
     SendMassCancel,
     SendNewOrder,
     SendReplace,
-    Woke,
 )
 from execution.simulator import promises as promised
 from execution.simulator.books import Bare, DeskBooks, OrderRow, SignalRow, Truth, VenueBooks, covers
@@ -56,11 +54,12 @@ from execution.simulator.facts import (
     Troubled,
     Unable,
 )
+from execution.simulator.limits import judged
 from execution.simulator.peace import compared, doubts
 from execution.simulator.promises import Broken
 from risk.core.book import Halt
 from risk.core.settings import RiskSettings, UnsupportedProtection
-from risk.core.units import ZERO, Quote, ScopeKind, Side
+from risk.core.units import ZERO, OrdType, Quote, ScopeKind, Side
 from risk.core.verdict import Approved, Capability, OrderClass
 
 _LONG_AGO: Final = float("-inf")
@@ -74,6 +73,7 @@ _BY_HAND: Final = frozenset(
 )
 _ALARMS: Final = frozenset({"naked", "nostop", "overshoot", "foreign", "discrepancy"})
 
+_RESTING: Final = (OrdType.LIMIT, OrdType.STOP, OrdType.STOP_LIMIT)
 _REQUESTS: Final = {Approved: "new", SendCancel: "cancel", SendReplace: "replace", SendMassCancel: "all"}
 
 
@@ -98,8 +98,8 @@ class Auditor:
         self._is_ready = False
         self._able_since = 0.0
         self._hostile: dict[str, float] = {}
-        self._hostile_t = _LONG_AGO
-        self._unable_until = 0.0
+        self._hostile_t = self._died_t = _LONG_AGO
+        self._unable_until = _LONG_AGO
         self._lease_until = 0.0
         self._submitted: dict[str, Approved] = {}
         self._began_t: dict[str, float] = {}
@@ -110,6 +110,10 @@ class Auditor:
         #: decision that goes in slices → all of it
         self._whole: dict[str, Decimal] = {}
         self._approved: set[str] = set()
+        #: our id → the order as it is at the venue
+        self._truths: dict[str, Truth] = {}
+        #: entry that rests → how long it may, in seconds
+        self._ttl: dict[str, int] = {}
         #: orders that are over by the desk's own conclusion
         self._given_up: set[str] = set()
         self._quotes: dict[str, Quote] = {}
@@ -118,8 +122,8 @@ class Auditor:
         self._answers: dict[str, CommandStatus] = {}
         self._bare: dict[str, Bare] = defaultdict(Bare)
         self._waived: set[str] = set()
-        #: stops that nobody but the desk holds, and when the price was beyond all of them first
-        self._stops: dict[str, list[Decimal]] = defaultdict(list)
+        #: the stops of entries that nobody but the desk holds, and when the price was beyond all of them first
+        self._stops: dict[str, dict[str, Decimal]] = defaultdict(dict)
         self._beyond_since: dict[str, float] = {}
         self._holds_stops = Capability.STOP_ORDERS in settings.capabilities
         self._reduces = Capability.REDUCE_ONLY in settings.capabilities
@@ -132,7 +136,7 @@ class Auditor:
     def _readers(self) -> dict[type[Fact], tuple[Callable[[Any], None], ...]]:
         """What looks at each kind of fact, in order."""
         return {
-            Taken: (self._comes_after_all, self.venue.taken, self._look),
+            Taken: (self._comes_after_all, self.venue.taken, self._remember_order, self._look),
             Changed: (self.venue.changed, self._look),
             Filled: (self._kept_to_its_side, self.venue.filled, self._look),
             Busted: (self.venue.busted, self._look),
@@ -183,6 +187,7 @@ class Auditor:
         self._lease_until = fact.until
 
     def _gone(self, fact: Died) -> None:
+        self._died_t = fact.t
         if fact.was_owner:
             self._is_ready = False
 
@@ -194,8 +199,8 @@ class Auditor:
         return self._t - max(since, self._able_since, self._unable_until, hostile_t) > bound_s
 
     def _bound_s(self, symbol: str, since: float, *, quick_s: float) -> float:
-        """How long what is owed may take: `quick_s` where nothing unfriendly concerned the symbol since then, else as doubts take."""
-        is_quiet = max(self._hostile_t, self._hostile.get(symbol, _LONG_AGO)) < since
+        """How long what is owed may take: `quick_s` where nothing unfriendly concerned the symbol since then, nor the engine."""
+        is_quiet = max(self._hostile_t, self._died_t, self._unable_until, self._hostile.get(symbol, _LONG_AGO)) < since
         return min(quick_s, self._doubt_s) if is_quiet else self._doubt_s
 
     # --- commits -------------------------------------------------------------------------------------------------------
@@ -207,7 +212,7 @@ class Auditor:
             match effect:
                 case SendNewOrder():
                     self._effects["new", effect.cl_ord_id] += 1
-                    self._within_limits(effect, commit)
+                    self._let_go(effect, commit)
                 case SendCancel():
                     self._effects["cancel", effect.cl_ord_id] += 1
                 case SendReplace():
@@ -231,6 +236,7 @@ class Auditor:
             case "order":
                 self._one_order_a_decision(row)
                 self._not_given_up_too_early(row)
+                self._all_of_it_heard(row)
             case "account":
                 links = row.links_down
                 is_ready = row.is_reconciled and "ORDERS" not in links and "LEASE" not in links
@@ -262,8 +268,8 @@ class Auditor:
             if is_news and row.order_qty is not None and commit.twap is not None:
                 self._whole[row.decision_id] = row.order_qty
             self._approved.add(row.decision_id)
-            if is_news and row.stop_loss is not None and row.cl_ord_id:
-                self._stops[row.symbol].append(row.stop_loss)
+            if is_news and row.stop_loss is not None and row.cl_ord_id and row.order_class == "ENTRY":
+                self._stops[row.symbol][row.cl_ord_id] = row.stop_loss
 
     def _one_order_a_decision(self, row: OrderRow) -> None:
         """A decision becomes one entry, or slices that come to no more than what it was approved for."""
@@ -280,12 +286,23 @@ class Auditor:
             self._given_up.discard(row.cl_ord_id)
         elif row.cl_ord_id not in self._given_up:
             self._given_up.add(row.cl_ord_id)
-            works = any(order.cl_ord_id == row.cl_ord_id for order in self.venue.open.values())
+            truth = self._truths.get(row.cl_ord_id)
+            works = truth is not None and truth.is_open
             self.holds(not works, promised.GIVEN_UP, f"{row.cl_ord_id} ({row.ord_rej_reason or row.done}) works at the venue")
+
+    def _all_of_it_heard(self, row: OrderRow) -> None:
+        """What the venue ended short of its quantity has filled here what it filled there: what its position needs depends on it."""
+        truth = self._truths.get(row.cl_ord_id)
+        if truth is not None and row.done not in (None, "FILLED") and not row.is_presumed:
+            how = f"{row.cl_ord_id} is over with {row.cum_qty} filled, and {truth.filled} filled at the venue"
+            self.holds(truth.filled <= row.cum_qty, promised.NOTHING_LOST, how)
 
     def _comes_after_all(self, taken: Taken) -> None:
         how = f"{taken.cl_ord_id} reached the venue after it was given up"
         self.holds(taken.cl_ord_id not in self._given_up, promised.GIVEN_UP, how)
+
+    def _remember_order(self, taken: Taken) -> None:
+        self._truths[taken.cl_ord_id] = self.venue.orders[taken.key]
 
     # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -323,86 +340,25 @@ class Auditor:
                 )
         for halt, since in self._rows.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
-                how = f"the entry {began.cl_ord_id} left {self._t - since:.3f} s after {halt.halt_id} at {halt.scope} was committed"
-                self.holds(self._t - since <= self._notice_s, promised.HALTED, how)
+                # an engine that stood still has not been told yet
+                known_s = self._t - max(since, min(self._unable_until, self._t))
+                how = f"the entry {began.cl_ord_id} left {known_s:.3f} s after {halt.halt_id} at {halt.scope} could be known"
+                self.holds(known_s <= self._notice_s, promised.HALTED, how)
 
     def _note_cancel(self, began: Began) -> None:
         if isinstance(began.request, SendCancel):
             self._cancels_begun[began.cl_ord_id] = self._t
 
-    # --- limits ----------------------------------------------------------------------------------------------------------
-
-    def _within_limits(self, effect: SendNewOrder, commit: Committed) -> None:
-        """Recomputed from what the desk knew: the settings it says it has, its own rows before this order, and the last price."""
+    def _let_go(self, effect: SendNewOrder, commit: Committed) -> None:
+        """An entry that leaves was allowed to, and has its time."""
         asked = effect.approved
         if asked.order_class is not OrderClass.ENTRY:
             return
-        self._priced(asked, commit)
-        settings = self.desk.settings
-        bot = settings.bots[asked.bot]
-        profile = settings.profiles[bot.profile]
-        base, limits = profile.base, settings.limits
-        value = self.desk.value(asked.symbol)
-        event = commit.event
-        told = event.quote if isinstance(event, Decided | Commanded | Woke) else None
-        quote = told if told is not None else self._quotes[asked.symbol]
-        price = asked.price or asked.stop_px or quote.reference(asked.side)
-        self._most("order_qty_max", asked.order_qty, base.order_qty_max)
-        self._most("order_notional_max", asked.order_qty * price * value, base.order_notional_max)
-        mine = [row for row in self.desk.entries() if row.cl_ord_id != effect.cl_ord_id]
-        in_flight = sum(row.bot == asked.bot and row.symbol == asked.symbol for row in mine)
-        self._most("entries_in_flight_max", in_flight + 1, base.entries_in_flight_max)
-        held = {symbol for symbol, row in self.desk.positions.items() if row.qty}
-        symbols = held | {row.symbol for row in mine}
-        self._most("positions_max", 0 if asked.symbol in symbols else len(symbols) + 1, limits.positions_max)
-        against = asked.side.sign * self.desk.qty(asked.symbol) < 0
-        self.holds(not against, promised.LIMITS, f"an entry of {asked.symbol} left against what is open of it")
-        self.holds(asked.symbol in bot.symbols, promised.LIMITS, f"{asked.bot} entered {asked.symbol}, which is not its own")
-        if limits.gross_exposure_pct is not None:
-            gross = self._gross(mine, asked, price)
-            self._most("gross_exposure_pct", gross, self.desk.account.equity * limits.gross_exposure_pct / 100 * Decimal("1.03"))
-
-    def _gross(self, mine: list[OrderRow], asked: Approved, price: Decimal) -> Decimal:
-        """The worse of all buys and all sells filled, symbol by symbol, at the last price."""
-        buys: dict[str, Decimal] = defaultdict(Decimal)
-        sells: dict[str, Decimal] = defaultdict(Decimal)
-        for row in mine:
-            (buys if row.side.sign > 0 else sells)[row.symbol] += row.leaves * (row.price or self._quotes[row.symbol].mid)
-        (buys if asked.side.sign > 0 else sells)[asked.symbol] += asked.order_qty * price
-        gross = ZERO
-        for symbol in {*buys, *sells, *self.desk.positions}:
-            quote = self._quotes.get(symbol)
-            held = self.desk.qty(symbol) * quote.mid if quote is not None else ZERO
-            gross += max(abs(held + buys[symbol]), abs(held - sells[symbol])) * self.desk.value(symbol)
-        return gross
-
-    def _most(self, name: str, value: Decimal | int, limit: Decimal | int | None) -> None:
-        if limit is None:
-            self.holds(False, promised.FAIL_CLOSED, f"an entry passed with {name} not set")
-        else:
-            self.holds(value <= limit, promised.LIMITS, f"{name} is {limit}, and an entry came to {value}")
-
-    def _priced(self, asked: Approved, commit: Committed) -> None:
-        event = commit.event
-        quote = event.quote if isinstance(event, Decided | Commanded | Woke) else None
-        if event is None or quote is None:
-            self.holds(False, promised.FAIL_CLOSED, f"an entry of {asked.symbol} left without a decision on a price")
-            return
-        values = self.desk.settings.profiles[self.desk.settings.bots[asked.bot].profile].base
-        self.holds(ZERO < quote.bid <= quote.ask, promised.FAIL_CLOSED, f"an entry passed on {quote.bid}/{quote.ask}")
-        self._fresh("price_age_ms_max", (event.at - quote.received_at).total_seconds() * 1000, values.price_age_ms_max)
-        self._fresh("price_frozen_s", (event.at - quote.changed_at).total_seconds(), values.price_frozen_s)
-        self.holds(
-            self.desk.account.is_reconciled,
-            promised.FAIL_CLOSED,
-            f"an entry of {asked.symbol} passed before the venue was compared",
-        )
-
-    def _fresh(self, name: str, value: float, limit: Decimal | None) -> None:
-        if limit is None:
-            self.holds(False, promised.FAIL_CLOSED, f"an entry passed with {name} not set")
-        else:
-            self.holds(value <= float(limit), promised.FAIL_CLOSED, f"{name} is {limit}, and an entry passed at {value:.1f}")
+        for is_so, promise, how in judged(effect, commit, self.desk, self._quotes):
+            self.holds(is_so, promise, how)
+        values = self._values(asked.symbol)
+        if asked.ord_type in _RESTING and values is not None and values.entry_ttl_s is not None:
+            self._ttl[effect.cl_ord_id] = values.entry_ttl_s
 
     # --- fills -------------------------------------------------------------------------------------------------------------
 
@@ -434,10 +390,10 @@ class Auditor:
             self._bare[symbol].see(fact.t, uncovered)
             if not uncovered:
                 self._alarmed.pop(symbol, None)
-            if isinstance(fact, Filled) and not self.venue.positions[symbol]:
+            if isinstance(fact, Filled) and not self.venue.positions[symbol] and not self.venue.orders[fact.key].is_foreign:
                 self._waived.discard(symbol)
                 self._odd.discard(symbol)
-                self._stops.pop(symbol, None)
+                self._stops[symbol] = {key: px for key, px in self._stops[symbol].items() if self._may_fill(key)}
                 self._beyond_since.pop(symbol, None)
 
     def _on_time(self, told: Told) -> None:
@@ -453,6 +409,7 @@ class Auditor:
             self._in_force(halt, since)
         for order in list(self.venue.open.values()):
             self._taken_away(order)
+            self._not_too_old(order)
 
     def _protected(self, symbol: str, since: float) -> None:
         if symbol in self._waived or symbol in self._odd:
@@ -485,7 +442,7 @@ class Auditor:
             return
         if values.unsupported_protection is not UnsupportedProtection.EMULATE or not ZERO < quote.bid <= quote.ask:
             return
-        is_beyond = quote.ask <= min(stops) if held > 0 else quote.bid >= max(stops)
+        is_beyond = quote.ask <= min(stops.values()) if held > 0 else quote.bid >= max(stops.values())
         since = self._beyond_since.get(symbol)
         if since is not None and self._t_entered(symbol) >= since:
             since = None
@@ -495,14 +452,19 @@ class Auditor:
         since = self._beyond_since[symbol] = self._t if since is None else since
         # a target makes room first where it could open something
         quick_s = (values.exit_wait_ms or 2000) / 1000 + 1.0
-        bound_s = self._bound_s(symbol, self.venue.opened_t.get(symbol, 0.0), quick_s=quick_s)
+        # and an exit of the position before it may still be asked about
+        bound_s = self._bound_s(symbol, self.venue.opened_t.get(symbol, 0.0) - self._doubt_s, quick_s=quick_s)
         is_late = self._overdue(since, bound_s, symbol)
-        how = f"{held} {symbol} is open, and the price was beyond its stop {stops[-1]} at {since:.3f} s"
+        how = f"{held} {symbol} is open, and the price was beyond all of {[*map(str, stops.values())]} at {since:.3f} s"
         self.holds(not is_late, promised.PROTECTED, how)
 
     def _t_entered(self, symbol: str) -> float:
         """When an entry of the symbol last filled."""
         return max(self._entered.get((symbol, side), _LONG_AGO) for side in Side)
+
+    def _may_fill(self, cl_ord_id: str) -> bool:
+        truth = self._truths.get(cl_ord_id)
+        return truth is None or truth.is_open
 
     def _was_heard(self, since: float, symbol: str) -> bool:
         """Whether what was told then was heard for certain: by an engine that could act then, and could go on."""
@@ -534,6 +496,17 @@ class Auditor:
                 self.holds(
                     not is_late, promised.NOT_BLOCKED, f"the entry {order.cl_ord_id} works under {halt.halt_id} and is not canceled"
                 )
+
+    def _not_too_old(self, order: Truth) -> None:
+        """An entry that rests is canceled when its time is over."""
+        ttl_s = self._ttl.get(order.cl_ord_id)
+        if ttl_s is not None:
+            is_asked = self._cancels_begun.get(order.cl_ord_id, _LONG_AGO) >= order.taken_t
+            bound_s = self._bound_s(order.symbol, order.taken_t, quick_s=1.0)
+            is_late = not is_asked and self._overdue(order.taken_t + ttl_s, bound_s, order.symbol)
+            self.holds(
+                not is_late, promised.LIMITS, f"entry_ttl_s was {ttl_s}, and {order.cl_ord_id} works since {order.taken_t:.3f} s"
+            )
 
     # --- people ------------------------------------------------------------------------------------------------------------
 

@@ -207,6 +207,7 @@ class SignalRow(msgspec.Struct):
     reason: str | None
     text: str
     checks: list[Any]
+    order_class: str = ""
     stop_loss: Decimal | None = None
     cl_ord_id: str = ""
     order_qty: Decimal | None = None

@@ -76,6 +76,12 @@ class _Supervisor(Supervisor):
         super().__init__(parts, kill_file=_NOWHERE / "KILL", killed=lambda made: None)
         self._vitals = _NoVitals()
 
+    async def _kill_file_watch(self) -> None:
+        """Nobody lays a kill file here, …"""
+
+    async def _kill_file_tell(self) -> None:
+        """… so there is none to be told of."""
+
 
 class Process:
     """Starts at once. `ended` is called when it is over, however that came; what it left is let go of by `bury`."""
