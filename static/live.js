@@ -113,7 +113,8 @@
     });
   }
 
-  // what a page does not show needs no place on it: a frame is for every page of its kind, filtered and trimmed ones too
+  // what a page does not show needs no place on it: a frame is for every page of its kind, filtered and trimmed ones too. And what it shows
+  // just so stays untouched: a page that opens is told everything once, and has nearly all of it
   htmx.defineExtension("shown-only", {
     transformResponse(text) {
       if (!text.startsWith("<!--")) return text;
@@ -121,11 +122,22 @@
       frame.innerHTML = text;
       for (const part of [...frame.content.children]) {
         const [, selector] = part.getAttribute("hx-swap-oob").split(":");
-        if (!document.querySelector(selector || `#${CSS.escape(part.id)}`)) part.remove();
+        const place = selector ? document.querySelector(selector) : document.getElementById(part.id);
+        if (!place || isShown(part, place)) part.remove();
       }
       return frame.innerHTML;
     },
   });
+
+  function isShown(part, place) {
+    if (part.tagName === "TABLE") return [...part.querySelectorAll("tr")].every((row) => document.getElementById(row.id));
+    return part.id === place.id && bare(part) === bare(place);
+  }
+
+  // the words of ages are no difference: the page counts them itself
+  function bare(element) {
+    return element.innerHTML.replace(/(<time data-age=[^>]*>)[^<]*/g, "$1");
+  }
 
   // rows that went before anybody kept them
   function prune(tables) {

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -191,6 +192,15 @@ async def test_it_sends_an_old_page_back_to_start(desk: DeskRows, trader: User, 
 async def test_it_says_everything_to_a_page_older_than_the_board(desk: DeskRows, trader: User, running: Hub) -> None:
     tab = await joined(running, trader, seen=time.time() - 3)
     assert len(tab.json[0]["rows"]["order"]) == await sync_to_async(Order.objects.filter(is_working=True).count)()
+
+
+async def test_it_opens_a_busy_page_without_loading_it_again(desk: DeskRows, trader: User, running: Hub) -> None:
+    """However many rows: what the page was rendered with is said again, and it drops what it has."""
+    entry = partial(factories.order, desk.account, "mr-eth", "ETHUSDT", "BUY", "1", price=Decimal(2600))
+    orders = await sync_to_async(lambda: [entry() for _ in range(120)])()
+    tab = await joined(running, trader, seen=time.time() - 3)
+    assert not any("resync" in body for body in tab.json)
+    assert all(f'id="order-{order.pk}-status"' in tab.html for order in orders)
 
 
 async def test_it_renders_once_for_all_who_see_the_same(desk: DeskRows, trader: User, running: Hub) -> None:

@@ -298,11 +298,6 @@ class Board:
                 found += [_insert(source.table.name, html) for at, html in rows if at >= seen]
         return found + [_cell(element, html) for element, (at, html, _) in self._cells.items() if at >= seen]
 
-    @property
-    def size(self) -> int:
-        """How many elements a page of this board has."""
-        return len(self._cells)
-
     def row_ids(self) -> dict[str, list[str]]:
         """Table → its rows now, for a page that was rendered before anybody kept this board."""
         return {source.table.name: list(self._rows[source.table.name]) for source in self.sources if source.only is None}

@@ -55,8 +55,6 @@ BEHIND_S: Final = 15.0
 WAITING_MAX: Final = 100
 #: a page rendered longer ago than this reloads its live part rather than catching up
 CATCH_UP_S: Final = 30.0
-#: a board with more elements than this is not said again as a whole: the page reloads its live part
-CATCH_UP_CELLS: Final = 800
 #: a board nobody looks at is kept this long, so that moving between pages finds it warm
 IDLE_S: Final = 60.0
 #: how long a page goes on saying that it is slow after rows moved unheard
@@ -214,11 +212,11 @@ class Hub:
     def catch_up(self, connection: Connection, seen: float) -> None:
         """Repeat what changed since `seen`, or tell the page to reload its live part when nobody can know."""
         board = connection.board
-        is_older = seen - _MARGIN_S < board.loaded_at
-        if time.time() - seen > CATCH_UP_S or (is_older and board.size > CATCH_UP_CELLS):
+        if time.time() - seen > CATCH_UP_S:
             connection.json(resync=True)
             return
-        # older than the board: nobody kept what changed before it, so everything is said again
+        # older than the board: nobody kept what changed before it, so everything is said again, and the page drops what it has
+        is_older = seen - _MARGIN_S < board.loaded_at
         if fragments := board.since(0.0 if is_older else seen - _MARGIN_S):
             connection.html("".join(fragments))
         rows = {"rows": board.row_ids()} if is_older else {}
