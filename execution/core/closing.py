@@ -13,6 +13,7 @@ Rules of this file.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -39,7 +40,8 @@ CLOSE_RETRY_MS: Final = 1000
 _EXIT_WAIT_MS: Final = 2000
 #: and this often while its market is closed
 _CLOSED_RETRY_MS: Final = 60_000
-#: UNKNOWN exits of a symbol beside which no other is sent
+#: UNKNOWN exits of a symbol beside which no other is sent, of those younger than `unknown_settle_ms`: what may not stay open is
+#: asked for again also where the venue can never say what became of the ones before
 _UNKNOWN_MAX: Final = 2
 #: orders that one exit may be cut into
 _PARTS_MAX: Final = 100
@@ -145,10 +147,14 @@ def _superseded(turn: Turn, proposal: Proposal) -> tuple[OrderState, ...] | None
     if waiting is not None and not (is_market and waiting.proposal.ord_type is OrdType.LIMIT):
         return None
     exits = turn.exits_of(proposal.symbol)
-    if turn.has(Capability.REDUCE_ONLY) and sum(order.is_unknown for order in exits) < _UNKNOWN_MAX:
+    if turn.has(Capability.REDUCE_ONLY) and sum(_is_in_doubt(turn, order) for order in exits) < _UNKNOWN_MAX:
         exits = [order for order in exits if not order.is_unknown]
     is_limit = all(order.ord_type is OrdType.LIMIT and order.is_resting for order in exits)
     return tuple(exits) if not exits or (is_market and is_limit) else None
+
+
+def _is_in_doubt(turn: Turn, order: OrderState) -> bool:
+    return order.is_unknown and turn.at - order.created_at < timedelta(milliseconds=turn.timing.unknown_settle_ms)
 
 
 def _send(

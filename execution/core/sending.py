@@ -106,6 +106,7 @@ def book_of(
         entries_in_flight=index.entries_in_flight(bot, symbol, part_of=part_of) if portfolio is not None else 0,
         adds=max(position.entries - 1, 0) if position is not None and qty else 0,
         entries_coming=entries_coming(turn, bot, symbol, side) if side is not None else 0,
+        entries_against=_entries_against(turn, symbol, side) if side is not None else 0,
         exit_capacity=abs(qty) - in_flight,
         portfolio=portfolio if portfolio is not None else _NO_PORTFOLIO,
         throttles=state.throttles,
@@ -123,6 +124,13 @@ def entries_coming(turn: Turn, bot: str, symbol: str, side: Side) -> int:
     ]
     whole = [p for p in parents.values() if (p.proposal.bot, p.proposal.symbol, p.proposal.side) == (bot, symbol, side)]
     return sum(not order.cum_qty for order in single) + sum(not any(orders[key].cum_qty for key in p.orders) for p in whole)
+
+
+def _entries_against(turn: Turn, symbol: str, side: Side) -> int:
+    """The entries of a symbol in flight on the other side, one that goes in slices and waits for its time among them."""
+    single = sum(order.purpose is Purpose.ENTRY and order.side is not side for order in turn.index.orders_of(symbol))
+    whole = sum(p.proposal.symbol == symbol and p.proposal.side is not side for p in turn.state.parents.values())
+    return single + whole
 
 
 def portfolio_of(turn: Turn) -> AccountBook:

@@ -116,6 +116,8 @@ class Book(msgspec.Struct, kw_only=True):
     adds: int
     #: entries in flight on the order's side of which nothing has filled yet: each will be one more of the position
     entries_coming: int = 0
+    #: entries in flight on the other side: nobody can know what both would come to
+    entries_against: int = 0
     #: |position| − leaves of exit orders that are pending, working or UNKNOWN; protective legs do not count
     exit_capacity: Decimal
     portfolio: AccountBook

@@ -134,8 +134,12 @@ def _stop_distance_sentence(trial: Trial, distance: Decimal, limit: Decimal) -> 
 
 
 def in_flight(trial: Trial) -> Check | None:
-    """Gate 8. No entry while enough are unanswered, no more adds than allowed to the position as it will be when they have filled."""
+    """Gate 8. No entry while enough are unanswered or one is on its way the other way, no more adds than allowed to the position as
+    it will be when they have filled."""
     book = trial.book
+    if book.entries_against:
+        detail = "An entry of the other side is on its way, and what both would come to cannot be known. Entries pass when it fills or ends."
+        return trial.denied(_IN_FLIGHT.gate, Reason.ENTRY_IN_FLIGHT, detail, level="position")
     denial = trial.at_most(_IN_FLIGHT, Decimal(book.entries_in_flight + 1))
     if denial is not None or trial.proposal.is_slice:
         return denial

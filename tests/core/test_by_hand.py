@@ -290,6 +290,20 @@ def test_it_sends_one_exit_beside_an_unknown_one_where_both_only_reduce(bench: B
     assert [o.is_unknown for o in exits(bench)] == [True, True]
 
 
+def test_it_closes_again_when_nobody_can_say_what_became_of_two_exits() -> None:
+    made = config()
+    mute = tuple(c for c in made.capabilities if c is not C.QUERY_BY_CLIENT_ID)
+    bench = Bench(msgspec.structs.replace(made, capabilities=mute))
+    bench.armed("10")
+    for _ in range(2):
+        bench.decide(Decision(signal=SignalKind.CLOSE))
+        bench.take(SendFailed(at=bench.at, cl_ord_id=exits(bench)[-1].cl_ord_id, outcome=SendOutcome.UNKNOWN))
+    bench.wait(9)
+    assert bench.decide(Decision(signal=SignalKind.CLOSE)).reason is Reason.EXIT_IN_FLIGHT
+    bench.wait(2)
+    assert bench.decide(Decision(signal=SignalKind.CLOSE)).is_approved
+
+
 def test_it_takes_a_left_over_exit_away_when_the_position_is_gone(bench: Bench) -> None:
     bench.armed("10")
     bench.decide(Decision(signal=SignalKind.CLOSE, ord_type=OrdType.LIMIT, price=D(103)))

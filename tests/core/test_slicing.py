@@ -435,12 +435,12 @@ def test_it_ends_when_its_stop_fills() -> None:
     assert told(bench) == "TWAP: 1 of 6 slices sent, 0.1 of 0.6 filled. Over: its stop or target filled."
 
 
-def test_it_ends_where_another_entry_opened_the_other_side() -> None:
+def test_it_ends_where_a_late_fill_opened_the_other_side() -> None:
     bench = Bench()
-    ask(bench)
     other = bench.sell("1")
-    bench.ack(other)
-    bench.fill(other)
+    bench.report(other, ExecType.CANCELED)
+    ask(bench)
+    bench.fill(other, "1")
     assert the_parent(bench).ended == "the position is on the other side"
     assert entries(bench)[0].pending is OrdStatus.PENDING_CANCEL
 

@@ -174,10 +174,15 @@ def test_it_adds_no_more_than_allowed_however_many_are_on_their_way() -> None:
     assert (denied.reason, "add number 2" in denied.text) == (Reason.PYRAMIDING, True)
 
 
-def test_it_counts_as_adds_only_what_would_lie_on_the_same_side() -> None:
-    b = Bench(settings(adds_max=0))
+def test_it_takes_no_entry_while_one_of_the_other_side_is_on_its_way() -> None:
+    """What both would come to cannot be known: a late report would have an exit add to the position."""
+    b = Bench(settings(entries_in_flight_max=3))
     above = b.buy("1", ord_type=OrdType.STOP, stop_px=D(103), take_profit=D(110))
     b.ack(above)
+    denied = b.decide(decision(SignalKind.SELL, "1", stop_loss=D(102)))
+    assert denied.reason is Reason.ENTRY_IN_FLIGHT
+    assert "An entry of the other side is on its way" in denied.text
+    b.report(above, ExecType.CANCELED)
     b.sell("1")
 
 
