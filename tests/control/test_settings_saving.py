@@ -183,7 +183,6 @@ LOOSENING = [
     ("risk_pct", D("1.1")),
     ("session_loss_limit", D(-51)),
     ("session_loss_limit", NO_LIMIT),
-    ("session_loss_limit", None),
     ("breaker_cooldown_s", 60),
     ("price_collar_pct", D(3)),
     ("stop_distance_pct_min", D(0)),
@@ -211,6 +210,7 @@ def test_it_asks_why_a_profile_is_loosened(field: str, value: Any, profile: Risk
     [
         ("margin_per_trade", D(400)),
         ("session_loss_limit", D(-40)),
+        ("session_loss_limit", None),
         ("qty_max", D(10)),
         ("breaker_cooldown_s", 7200),
         ("leg_retries", 5),
@@ -227,7 +227,7 @@ def test_it_tightens_without_a_reason(field: str, value: Any, profile: RiskProfi
     [
         ("daily_loss_pct", D(4), True),
         ("daily_loss_pct", D(2), False),
-        ("daily_loss_pct", None, True),
+        ("daily_loss_pct", None, False),
         ("daily_loss_pct", NO_LIMIT, True),
         ("resume_at_rollover", True, True),
         ("leverage_ceiling", D(3), False),
