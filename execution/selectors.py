@@ -641,6 +641,18 @@ def signal_of_order(order: Order) -> Signal | None:
     return Signal.objects.filter(account=order.account_id, decision_id=order.decision_id).first()
 
 
+def orders_of_signal(signal: Signal) -> list[Order]:
+    """What was ordered for a decision, in order: one order, or each slice so far where it goes in slices. No legs."""
+    if not signal.cl_ord_id:
+        return []
+    first = Order.objects.filter(account=signal.account_id, cl_ord_id=signal.cl_ord_id).first()
+    if first is None:
+        return []
+    # from the first on, along the index of the bot's orders
+    later = Order.objects.filter(account=signal.account_id, bot=signal.bot, pk__gt=first.pk, decision_id=signal.decision_id)
+    return [first, *later.filter(purpose=first.purpose).order_by("id")]
+
+
 def commands_of_order(order: Order) -> QuerySet[Command]:
     targets = [order.cl_ord_id, order.bracket_id] if order.bracket_id else [order.cl_ord_id]
     return Command.objects.filter(account=order.account_id, act__target__in=targets).select_related("act").order_by("id")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -193,6 +194,29 @@ def test_a_signal_that_was_denied_before_it_was_sized_says_so(calm: DeskRows, al
     row = factories.signal(calm.account, "ema-btc", "BTCUSDT", reason="HALTED", order_qty=None, checks=[])
     html = client_of(alice).get(reverse("console:signal", args=[row.pk])).content.decode()
     assert "<dt>Size</dt><dd>not sized: it was denied before</dd>" in html
+
+
+def test_a_decision_that_goes_in_slices_links_each_of_them(calm: DeskRows, alice: User) -> None:
+    first = factories.order(calm.account, "ema-ltc", "LTCUSDT", "BUY", "2", price=Decimal(68))
+    row = factories.signal(calm.account, "ema-ltc", "LTCUSDT", cl_ord_id=first.cl_ord_id)
+    part = partial(factories.order, calm.account, "ema-ltc", "LTCUSDT", decision_id=row.decision_id)
+    slices = [first, part("BUY", "2", price=Decimal(68)), part("BUY", "1", price=Decimal(69))]
+    leg = part("SELL", "2", stop_px=Decimal(60), purpose="STOP_LOSS")
+    html = client_of(alice).get(reverse("console:signal", args=[row.pk])).content.decode()
+    for n, order in enumerate(slices, 1):
+        assert f'href="{reverse("console:order", args=[order.pk])}" data-drawer>slice {n}, order {order.cl_ord_id}</a>' in html
+    assert leg.cl_ord_id not in html
+
+
+# --- what is not as people take it for granted ---------------------------------------------------------------------------------
+
+
+def test_it_shows_how_a_stop_trails(calm: DeskRows, alice: User) -> None:
+    """In words on the page, and not only under the pointer."""
+    Bracket.objects.filter(symbol="SOLUSDT").update(text="stop trails 2 % behind the best price, watched here")
+    html = client_of(alice).get(reverse("console:brackets")).content.decode()
+    assert html.count('<small class="told">stop trails 2 % behind the best price, watched here</small>') == 1
+    assert html.count('class="told"') == 1
 
 
 # --- empty lists ---------------------------------------------------------------------------------------------------------------

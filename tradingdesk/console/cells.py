@@ -378,14 +378,19 @@ def bracket_open(row: Bracket, context: Context) -> Html:
 
 
 def bracket_state(row: Bracket, context: Context) -> Html:
-    word, css = BRACKET_WORDS[BracketStatus(row.status)]
+    """The state; below it what is not as people take it for granted: how the stop trails, what was taken away, when it closes."""
+    state = _bracket_chip(row, context)
+    return format_html('{} <small class="told">{}</small>', state, row.text) if row.text else state
+
+
+def _bracket_chip(row: Bracket, context: Context) -> SafeString:
     if row.naked_since and row.is_open:
         return format_html("{} <small>for {}</small>", chip("no stop", "bad"), age(row.naked_since, context.look.at))
-    if row.is_open and row.is_target_waived and not row.is_stop_waived:
-        return chip("stop only", "warn", row.text or "the target was taken away by hand")
     if row.is_open and row.is_stop_waived:
-        return chip("no stop, by choice", "bad", row.text)
-    return chip(word, css, row.text)
+        return chip("no stop, by choice", "bad")
+    if row.is_open and row.is_target_waived:
+        return chip("stop only", "warn")
+    return chip(*BRACKET_WORDS[BracketStatus(row.status)])
 
 
 def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, is_waived: bool, is_emulated: bool) -> Html:

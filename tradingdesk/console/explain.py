@@ -90,7 +90,7 @@ def signal_told(row: Signal, look: Overview, user: User) -> dict[str, Any]:
             ("Stop", figure(row.stop_loss, tick)),
             ("Target", figure(row.take_profit, tick)),
         ],
-        "order": Order.objects.filter(account=row.account_id, cl_ord_id=row.cl_ord_id).first() if row.cl_ord_id else None,
+        "orders": selectors.orders_of_signal(row),
     }
 
 
