@@ -442,7 +442,7 @@ def test_it_ends_where_a_late_fill_opened_the_other_side() -> None:
     ask(bench)
     bench.fill(other, "1")
     assert the_parent(bench).ended == "the position is on the other side"
-    assert entries(bench)[0].pending is OrdStatus.PENDING_CANCEL
+    assert entries(bench)[1].pending is OrdStatus.PENDING_CANCEL
 
 
 def test_a_slice_that_still_works_goes_with_what_closes_the_position() -> None:
