@@ -461,7 +461,7 @@ class Auditor:
         quick_s = (values.exit_wait_ms or 2000) / 1000 + 1.0
         # and an exit of the position before it may still be asked about
         bound_s = self._bound_s(symbol, self.venue.opened_t.get(symbol, 0.0) - self._doubt_s, quick_s=quick_s)
-        is_late = self._overdue(since, bound_s, symbol)
+        is_late = self._overdue(since, bound_s, symbol) and not self.venue.is_leaving(symbol)
         how = f"{held} {symbol} is open, and the price was beyond all of {[*map(str, stops.values())]} at {since:.3f} s"
         self.holds(not is_late, promised.PROTECTED, how)
 

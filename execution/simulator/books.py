@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -111,12 +111,20 @@ class VenueBooks:
 
     def uncovered(self, symbol: str) -> Decimal:
         """How much of the position no working stop would close."""
+        return self._left(symbol, lambda order: order.is_stop)
+
+    def is_leaving(self, symbol: str) -> bool:
+        """Whether all of the position is on its way out at market, however slowly the venue fills it."""
+        return not self._left(symbol, lambda order: not order.is_stop and order.price is None)
+
+    def _left(self, symbol: str, counts: Callable[[Truth], bool]) -> Decimal:
+        """How much of the position remains when the open orders that count have closed what they can."""
         held = self.positions[symbol]
         if not held:
             return ZERO
         side = Side.SELL if held > 0 else Side.BUY
-        stops = sum((o.leaves for o in self.open.values() if o.symbol == symbol and o.is_stop and o.side is side), ZERO)
-        return max(abs(held) - stops, ZERO)
+        closing = sum((o.leaves for o in self.open.values() if o.symbol == symbol and o.side is side and counts(o)), ZERO)
+        return max(abs(held) - closing, ZERO)
 
 
 class Bare:
