@@ -178,14 +178,14 @@ def test_signals_stand_in_the_order_of_their_times(calm: DeskRows, alice: User) 
 
 @pytest.mark.parametrize(
     ("symbol", "order_qty", "size"),
-    [("BTCUSDT", Decimal("0.008"), "0.008 BTC"), ("LTCUSDT", None, "0.008 LTC, not ordered")],
+    [("BTCUSDT", Decimal("0.008"), "0.008\N{NO-BREAK SPACE}BTC"), ("LTCUSDT", None, "0.008\N{NO-BREAK SPACE}LTC, not ordered")],
 )
 def test_a_size_has_its_unit(calm: DeskRows, alice: User, symbol: str, order_qty: Decimal | None, size: str) -> None:
     row = factories.signal(calm.account, "ema-btc", symbol, reason="GROSS_EXPOSURE", order_qty=order_qty)
     html = client_of(alice).get(reverse("console:signal", args=[row.pk])).content.decode()
     assert f"<dt>Size</dt><dd>{size}</dd>" in html
     assert (
-        f'<td>Size, at most qty_max</td>\n    <td class="num" title="0.008 = ⌊500 margin × 1 ÷ 61,402.1⌋">0.008 {symbol[:3]}'
+        f'<td>Size, at most qty_max</td>\n    <td class="num" title="0.008 = ⌊500 margin × 1 ÷ 61,402.1⌋">0.008\N{NO-BREAK SPACE}{symbol[:3]}'
         in html
     )
 

@@ -415,7 +415,7 @@ def _leg(row: Bracket, leg_id: str, price: Decimal | None, context: Context, *, 
 def _distance(row: Bracket | Position, price: Decimal, context: Context) -> str:
     state = context.look.prices.get((row.account_id, row.symbol))
     mark = state.last if state else None
-    return f"{'+' if price > mark else '−'}{abs(price - mark) / mark * 100:.2f} %" if mark else ""
+    return f"{'+' if price > mark else '−'}{abs(price - mark) / mark * 100:.2f}\N{NO-BREAK SPACE}%" if mark else ""
 
 
 def bracket_stop(row: Bracket, context: Context) -> Html:

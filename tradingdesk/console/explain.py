@@ -97,7 +97,7 @@ def signal_told(row: Signal, look: Overview, user: User) -> dict[str, Any]:
 def _size_told(row: Signal, gates: list[Gate], lot: Decimal | None, instrument: Instrument | None) -> str:
     """The quantity that was ordered, or would have been, with its unit."""
     if row.order_qty is not None:
-        return f"{figure(row.order_qty, lot)} {_unit('Size', instrument)}".strip()
+        return _with_unit(figure(row.order_qty, lot), _unit("Size", instrument))
     sized = next((gate.observed for gate in gates if gate.name.startswith("Size") and gate.observed), "")
     return f"{sized}, not ordered" if sized else "not sized: it was denied before"
 
@@ -111,12 +111,14 @@ def _unit(gate: str, instrument: Instrument | None) -> str:
     if gate not in _QUANTITIES:
         return ""
     if instrument.asset_class in (AssetClass.CRYPTO_SPOT, AssetClass.FX):
-        return str(instrument.base_currency or instrument.symbol.removesuffix(instrument.currency))
+        base = instrument.symbol.removesuffix(instrument.currency)
+        return str(instrument.base_currency or ("" if base == instrument.symbol else base))
     return "shares" if instrument.asset_class == AssetClass.EQUITY else "contracts"
 
 
 def _with_unit(number: str, unit: str) -> str:
-    return f"{number} {unit}" if unit and number[-1:].isdigit() else number
+    """The number with its unit, never apart."""
+    return f"{number}\N{NO-BREAK SPACE}{unit}" if unit and number[-1:].isdigit() else number
 
 
 def _gate(check: dict[str, Any], bot: Bot | None, instrument: Instrument | None, user: User) -> Gate:
