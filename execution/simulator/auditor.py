@@ -131,8 +131,6 @@ class Auditor:
         self._odd: set[str] = set()
         #: when an entry of this symbol and side last filled
         self._entered: dict[tuple[str, Side], float] = {}
-        #: its last fill
-        self._entry_fills: dict[tuple[str, Side], str] = {}
         self._reads = self._readers()
 
     def _readers(self) -> dict[type[Fact], tuple[Callable[[Any], None], ...]]:
@@ -342,10 +340,8 @@ class Auditor:
                 )
         for halt, since in self._rows.values():
             if covers(halt.scope, bot=asked.bot, symbol=asked.symbol):
-                # an engine that stood still has not been told yet
-                known_s = self._t - max(since, min(self._unable_until, self._t))
-                how = f"the entry {began.cl_ord_id} left {known_s:.3f} s after {halt.halt_id} at {halt.scope} could be known"
-                self.holds(known_s <= self._notice_s, promised.HALTED, how)
+                how = f"the entry {began.cl_ord_id} left {self._t - since:.3f} s after {halt.halt_id} at {halt.scope} was committed"
+                self.holds(self._t - since <= self._notice_s, promised.HALTED, how)
 
     def _note_cancel(self, began: Began) -> None:
         if isinstance(began.request, SendCancel):
@@ -372,13 +368,10 @@ class Auditor:
         signed = fill.side.sign * fill.qty
         if asked is not None and asked.order_class is OrderClass.ENTRY:
             self._entered[fill.symbol, fill.side] = self._t
-            self._entry_fills[fill.symbol, fill.side] = fill.exec_id
         if asked is None or asked.order_class is OrderClass.ENTRY or fill.symbol in self._odd:
             return
         known_t = self._began_t.get(order.cl_ord_id, order.taken_t) - _HEARD_S
-        last = self._entry_fills.get((fill.symbol, fill.side))
-        was_heard = last is None or last in self.desk.fills
-        if not self._reduces and (self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= known_t or not was_heard):
+        if not self._reduces and self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= known_t:
             return  # where exits open, an entry of the other side that filled unheard took the exit's part away
         is_closing = held * signed < 0 and abs(signed) <= abs(held)
         self.holds(is_closing, promised.NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
@@ -433,9 +426,7 @@ class Auditor:
                 promised.PROTECTED,
                 f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s, without an alarm",
             )
-        # where nobody can ever know of its exits a person was told, and sees to it
-        is_left = symbol in self._alarmed and doubts(self.desk)
-        is_late = self._overdue(since, self._doubt_s, symbol) and not is_left
+        is_late = self._overdue(since, self._doubt_s, symbol)
         self.holds(not is_late, promised.PROTECTED, f"{self.venue.uncovered(symbol)} {symbol} is bare since {since:.3f} s")
 
     def _watched(self, quote: Quote) -> None:
