@@ -288,7 +288,7 @@ def _none_as_text(row: Any) -> None:
 def column(name: str) -> Callable[[Any], str]:
     """A list column that can show "none"."""
 
-    @admin.display(description=name, ordering=name)
+    @admin.display(description=name.replace("_", " "), ordering=name)
     def shown(row: Any) -> str:
         return limit_text(getattr(row, name))
 

@@ -48,6 +48,15 @@ class InForce(msgspec.Struct, frozen=True):
     def is_taken(self) -> bool:
         return self.taken >= self.newest
 
+    @property
+    def denials(self) -> list[tuple[str, list[str]]]:
+        """Each reason why default orders would be denied, once, with the symbols it holds for."""
+        found: dict[str, list[str]] = {}
+        for size in self.sizes:
+            if size.denial:
+                found.setdefault(size.denial, []).append(size.symbol)
+        return list(found.items())
+
 
 #: asked with `row`: whoever numbers settings answers with a list of InForce
 in_force_asked: Final = Signal()

@@ -148,9 +148,9 @@ def account_problems(account: Account) -> dict[str, str]:
     elif problem := _options_problem(account):
         found["broker_options"] = problem
     if "starting_cash" not in found and not (account.starting_cash.is_finite() and account.starting_cash > 0):
-        found["starting_cash"] = f"starting_cash must be above 0, was {account.starting_cash}."
+        found["starting_cash"] = f"Starting cash must be above 0, was {account.starting_cash}."
     if not _feed_is_known(account.feed):
-        found["feed"] = "feed is synthetic, synthetic:SEED or replay:PATH@SPEED."
+        found["feed"] = "Feed is synthetic, synthetic:SEED or replay:PATH@SPEED."
     if account.environment == Account.Environment.LIVE and not {"broker", "broker_options"} & found.keys():
         problem = live_refusal(account.broker, account.broker_options, is_allowed=settings.ALLOW_LIVE)
         found |= {"environment": problem} if problem else {}
@@ -162,7 +162,7 @@ def bot_problems(bot: Bot, instruments: Iterable[Instrument]) -> dict[str, str]:
     found = model_problems(bot, exclude=frozenset({"params"}))
     found |= _brain_problems(bot)
     if not 1 <= (bot.bar_s or 0) <= BAR_S_MAX:
-        found["bar_s"] = f"bar_s must be 1 to {BAR_S_MAX} seconds, was {bot.bar_s}."
+        found["bar_s"] = f"Bar s must be 1 to {BAR_S_MAX} seconds, was {bot.bar_s}."
     if not chosen:
         found["instruments"] = "A bot needs at least one instrument."
     elif bot.is_enabled and (problem := _owned_problem(bot, chosen)):

@@ -35,11 +35,12 @@ class Change(NamedTuple):
     @property
     def phrase(self) -> str:
         """The field, and what it comes to where nobody wrote that."""
-        return f"{self.name} ({self.after})" if " " in self.after else self.name
+        name = self.name.replace("_", " ")
+        return f"{name} ({self.after})" if " " in self.after else name
 
     def __str__(self) -> str:
         effect = "changes nothing" if self.is_same else "loosens" if self.is_looser else "tightens"
-        return f"{self.name} {self.before} → {self.after}: {effect}"
+        return f"{self.name.replace('_', ' ')} {self.before} → {self.after}: {effect}"
 
 
 def limit_text(value: Any) -> str:

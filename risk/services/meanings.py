@@ -1,4 +1,4 @@
-"""What each setting means, in plain words, with its unit and an example: the help of the admin's fields."""
+"""What each setting is called and means, in plain words, with its unit and an example: the help of the admin's fields."""
 
 from __future__ import annotations
 
@@ -65,3 +65,8 @@ NAMES: Final[Mapping[str, str]] = {
     "asset_class": "Every instrument of this class. CRYPTO_SPOT is coins without leverage.",
     "instrument": "This symbol alone. It comes before its class and the profile.",
 }
+
+
+def called(name: str) -> str:
+    """A field as its form calls it, at the beginning of a sentence: Margin per trade."""
+    return name.replace("_", " ").capitalize()

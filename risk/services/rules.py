@@ -14,6 +14,7 @@ import msgspec
 
 from risk.core.settings import FlipPolicy, NakedPolicy, UnsupportedProtection
 from risk.core.units import NO_LIMIT
+from risk.services.meanings import called
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -118,21 +119,21 @@ def value_problem(name: str, value: Any, rule: Rule) -> str | None:
         return None
     number = Decimal(value)
     if number.is_nan():
-        return f"{name} must be a number, was NaN."
+        return f"{called(name)} must be a number, was NaN."
     if number == NO_LIMIT:
-        return None if rule.may_be_none else f"{name} cannot be without limit: write a finite number."
+        return None if rule.may_be_none else f"{called(name)} cannot be without limit: write a finite number."
     if not number.is_finite():
-        return f"{name} must be finite, was {value}."
+        return f"{called(name)} must be finite, was {value}."
     return _bound_problem(name, number, rule)
 
 
 def _bound_problem(name: str, number: Decimal, rule: Rule) -> str | None:
     if name == "session_loss_limit":
-        return None if number < 0 else f"{name} is a loss: write it as a negative number, like -50, was {number}."
+        return None if number < 0 else f"{called(name)} is a loss: write it as a negative number, like -50, was {number}."
     if rule.low is not None and (number <= rule.low if rule.above else number < rule.low):
-        return f"{name} must be {'above' if rule.above else 'at least'} {rule.low}, was {number}."
+        return f"{called(name)} must be {'above' if rule.above else 'at least'} {rule.low}, was {number}."
     if rule.high is not None and number > rule.high:
-        return f"{name} must be at most {rule.high}, was {number}."
+        return f"{called(name)} must be at most {rule.high}, was {number}."
     return None
 
 

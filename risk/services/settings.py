@@ -11,6 +11,7 @@ from risk.models import AccountLimits, ClassOverride, Instrument, RiskFields, Ri
 from risk.selectors import settings_inherited
 from risk.services import rules
 from risk.services.changes import limits_changes, loosened, override_changes, profile_changes
+from risk.services.meanings import called
 from risk.services.saving import Refused, model_problems, row_delete, row_save
 
 Override = ClassOverride | SymbolOverride
@@ -93,7 +94,7 @@ def instrument_problems(instrument: Instrument) -> dict[str, str]:
     if not found and not instrument.lot_size <= instrument.order_qty_max >= instrument.order_qty_min:
         least = max(instrument.lot_size, instrument.order_qty_min)
         found["order_qty_max"] = (
-            f"order_qty_max {instrument.order_qty_max} is below the least order, {least}: nothing could ever be ordered."
+            f"Order qty max {instrument.order_qty_max} is below the least order, {least}: nothing could ever be ordered."
         )
     return found
 
@@ -129,7 +130,7 @@ def _risk_problems(row: RiskFields, effective: Callable[[str], Any]) -> dict[str
         return found
     low, high = effective("stop_distance_pct_min"), effective("stop_distance_pct_max")
     if None not in (low, high) and low > high:
-        found["stop_distance_pct_min"] = f"stop_distance_pct_min {low} is above stop_distance_pct_max {high}: no stop would do."
+        found["stop_distance_pct_min"] = f"Stop distance pct min {low} is above stop distance pct max {high}: no stop would do."
     return found
 
 
@@ -147,7 +148,7 @@ def _lot_problems(row: RiskFields, instruments: Iterable[Instrument], found: Map
         return {}
     symbol, lot = min(lots.items(), key=lambda item: item[1])
     return {
-        name: f"{name} {cap} is below one lot of {symbol} ({lot}): nothing could ever be ordered."
+        name: f"{called(name)} {cap} is below one lot of {symbol} ({lot}): nothing could ever be ordered."
         for name in ("qty_max", "order_qty_max")
         if name not in found and (cap := getattr(row, name)) is not None and cap < lot
     }

@@ -112,5 +112,5 @@ def test_it_keeps_live_closed(dana: User, bot: Bot, client: Client) -> None:
 
 def test_it_refuses_a_wrong_account(dana: User, bot: Bot, client: Client) -> None:
     page = post(client, f"/admin/execution/account/{bot.account.pk}/change/", feed="gossip")
-    assert "feed is synthetic" in sentences(page)
+    assert "Feed is synthetic" in sentences(page)
     assert Account.objects.get().feed == "synthetic"

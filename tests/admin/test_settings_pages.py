@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 from django.contrib import admin
+from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
 
@@ -21,6 +23,7 @@ from risk.core.settings import RiskSettings
 from risk.core.units import NO_LIMIT
 from risk.core.verdict import Denied, Reason, SizeHint
 from risk.models import AccountLimits, AuditEntry, Instrument, RiskProfile, SettingsVersion, SymbolOverride
+from risk.selectors import InForce, Size
 from risk.services import meanings, rules
 from tests.admin.conftest import form_of, sentences
 from tests.core.risk_builders import NOON, book, buy, quote, settings
@@ -48,16 +51,16 @@ def test_it_saves_and_says_the_version(profile: RiskProfile, risk_page: Client) 
 @pytest.mark.parametrize(
     ("field", "typed", "sentence"),
     [
-        ("margin_per_trade", "-1", "margin_per_trade must be above 0, was -1."),
-        ("margin_per_trade", "NaN", "margin_per_trade must be a number, was NaN."),
-        ("margin_per_trade", "sNaN", "margin_per_trade must be a number, was NaN."),
-        ("margin_per_trade", "inf", "margin_per_trade cannot be without limit"),
+        ("margin_per_trade", "-1", "Margin per trade must be above 0, was -1."),
+        ("margin_per_trade", "NaN", "Margin per trade must be a number, was NaN."),
+        ("margin_per_trade", "sNaN", "Margin per trade must be a number, was NaN."),
+        ("margin_per_trade", "inf", "Margin per trade cannot be without limit"),
         ("margin_per_trade", "lots", "is not a number"),
-        ("leverage", "0", "leverage must be at least 1, was 0."),
+        ("leverage", "0", "Leverage must be at least 1, was 0."),
         ("qty_max", "0.0001", "below one lot of BTCUSDT"),
         ("session_loss_limit", "50", "write it as a negative number, like -50"),
-        ("risk_pct", "150", "risk_pct must be at most 100"),
-        ("breaker_losses", "0", "breaker_losses must be at least 1"),
+        ("risk_pct", "150", "Risk pct must be at most 100"),
+        ("breaker_losses", "0", "Breaker losses must be at least 1"),
     ],
 )
 def test_it_refuses_at_the_field(field: str, typed: str, sentence: str, profile: RiskProfile, risk_page: Client) -> None:
@@ -118,9 +121,9 @@ def test_an_override_inherits_from_its_class_first(profile: RiskProfile, btc: In
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"leverage": "0"}, "leverage must be at least 1"),
+        ({"leverage": "0"}, "Leverage must be at least 1"),
         ({"qty_max": "0.0001"}, "below one lot of BTCUSDT"),
-        ({"margin_per_trade": "900"}, "This loosens margin_per_trade: say why."),
+        ({"margin_per_trade": "900"}, "This loosens margin per trade: say why."),
         ({"instrument": "999"}, "Select a valid choice"),
     ],
 )
@@ -137,7 +140,7 @@ def test_it_says_at_the_top_what_was_refused_and_leads_there(profile: RiskProfil
     override = profile.symbols.create(instrument=btc, leverage=Decimal(1))
     page = post(risk_page, url(profile), **{"symbols-0-id": override.pk, "symbols-0-leverage": "0"}).content.decode()
     top, _, fields = page.partition('name="code"')
-    assert re.search(r'<a href="#id_symbols-0-leverage">[^<]*BTCUSDT, Leverage: leverage must be at least 1, was 0\.</a>', top)
+    assert re.search(r'<a href="#id_symbols-0-leverage">[^<]*BTCUSDT, Leverage: Leverage must be at least 1, was 0\.</a>', top)
     assert 'id="id_symbols-0-leverage"' in fields
 
 
@@ -161,6 +164,22 @@ def test_it_shows_when_the_engine_took_it(profile: RiskProfile, account: Account
     assert "runs on settings v2 since" in page
     assert "data-waiting" not in page
     assert "runs on settings v2" in sentences(risk_page.get(url(profile)))
+
+
+def test_it_says_a_denial_once_with_the_symbols_it_holds_for() -> None:
+    size = partial(Size, "bot", order_qty=Decimal(0), price=Decimal(1), notional=Decimal(0), currency="USDT")
+    sizes = (size(symbol="BTCUSDT", denial="Breaker"), size(symbol="ETHUSDT"), size(symbol="LTCUSDT", denial="Breaker"))
+    found = InForce(account="paper", newest=1, taken=1, taken_at=None, sizes=sizes)
+    assert found.denials == [("Breaker", ["BTCUSDT", "LTCUSDT"])]
+    told = " ".join(render_to_string("admin/engines.html", {"engines": [found]}).split())
+    assert told.count("would be denied by Breaker") == 1
+    assert 'BTCUSDT, LTCUSDT <strong class="denied">would be denied by Breaker' in told
+
+
+def test_it_heads_columns_in_plain_words(profile: RiskProfile, risk_page: Client) -> None:
+    page = sentences(risk_page.get("/admin/risk/riskprofile/"))
+    assert "Margin per trade" in page
+    assert "margin_per_trade</" not in page
 
 
 def test_it_does_not_wait_for_a_disabled_account(profile: RiskProfile, account: Account, risk_page: Client) -> None:
@@ -195,14 +214,14 @@ def test_it_says_of_a_default_order_which_gate_would_deny_it(profile: RiskProfil
 @pytest.mark.parametrize(
     ("field", "before", "after", "told"),
     [
-        ("margin_per_trade", "500", "250", "margin_per_trade 500 → 250: tightens"),
-        ("margin_per_trade", "500", "1000", "margin_per_trade 500 → 1000: loosens"),
-        ("margin_per_trade", "500", "", "margin_per_trade 500 → unset, which denies every entry: tightens"),
-        ("margin_per_trade", "", "500", "margin_per_trade unset → 500: loosens"),
-        ("qty_max", "50", "none", "qty_max 50 → none: loosens"),
-        ("session_loss_limit", "-50", "-20", "session_loss_limit -50 → -20: tightens"),
-        ("naked_policy", "keep", "", "naked_policy keep → unset: loosens"),
-        ("is_stop_required", "true", "false", "is_stop_required yes → no: loosens"),
+        ("margin_per_trade", "500", "250", "margin per trade 500 → 250: tightens"),
+        ("margin_per_trade", "500", "1000", "margin per trade 500 → 1000: loosens"),
+        ("margin_per_trade", "500", "", "margin per trade 500 → unset, which denies every entry: tightens"),
+        ("margin_per_trade", "", "500", "margin per trade unset → 500: loosens"),
+        ("qty_max", "50", "none", "qty max 50 → none: loosens"),
+        ("session_loss_limit", "-50", "-20", "session loss limit -50 → -20: tightens"),
+        ("naked_policy", "keep", "", "naked policy keep → unset: loosens"),
+        ("is_stop_required", "true", "false", "is stop required yes → no: loosens"),
     ],
 )
 def test_it_says_what_a_change_does(
@@ -234,7 +253,7 @@ def test_emptying_an_override_is_what_it_inherits(
 def test_a_ceiling_taken_away_loosens(after: str, told: str, account: Account, profile: RiskProfile, risk_page: Client) -> None:
     page = f"/admin/risk/accountlimits/{account.limits.pk}/change/"
     post(risk_page, page, leverage_ceiling="5")
-    assert f"leverage_ceiling 5 → {told}" in sentences(post(risk_page, page, leverage_ceiling=after, reason="so"))
+    assert f"leverage ceiling 5 → {told}" in sentences(post(risk_page, page, leverage_ceiling=after, reason="so"))
 
 
 def test_it_opens_a_folded_group_that_holds_an_error(profile: RiskProfile, btc: Instrument, risk_page: Client) -> None:
@@ -244,7 +263,7 @@ def test_it_opens_a_folded_group_that_holds_an_error(profile: RiskProfile, btc: 
     [group] = re.findall(r"<details open>.*?</details>", page, re.DOTALL)
     assert "Session and breaker" in group
     assert 'value="500"' in group
-    sentence = "session_loss_limit is a loss: write it as a negative number, like -50, was 500."
+    sentence = "Session loss limit is a loss: write it as a negative number, like -50, was 500."
     assert sentence in group
     top = page.partition('name="code"')[0]
     assert f"BTCUSDT, Session loss limit: {sentence}" in top
@@ -283,8 +302,8 @@ def test_what_is_not_gated_is_known() -> None:
 
 def test_it_edits_limits(account: Account, profile: RiskProfile, risk_page: Client) -> None:
     page = f"/admin/risk/accountlimits/{account.limits.pk}/change/"
-    assert "daily_loss_pct must be at most 100" in sentences(post(risk_page, page, daily_loss_pct="500", reason="x"))
-    assert "This loosens daily_loss_pct: say why." in sentences(post(risk_page, page, daily_loss_pct="none"))
+    assert "Daily loss pct must be at most 100" in sentences(post(risk_page, page, daily_loss_pct="500", reason="x"))
+    assert "This loosens daily loss pct: say why." in sentences(post(risk_page, page, daily_loss_pct="none"))
     post(risk_page, page, daily_loss_pct="2")
     assert AccountLimits.objects.get().daily_loss_pct == 2
     assert SettingsVersion.objects.count() == 2

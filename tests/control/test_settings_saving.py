@@ -35,30 +35,30 @@ def save(row: Any, **more: Any) -> None:
 
 
 PROFILE_REFUSALS = [
-    ("margin_per_trade", D(-1), "margin_per_trade must be above 0, was -1."),
+    ("margin_per_trade", D(-1), "Margin per trade must be above 0, was -1."),
     ("margin_per_trade", D(0), "must be above 0"),
     ("margin_per_trade", D("NaN"), "must be a number, was NaN"),
     ("margin_per_trade", NO_LIMIT, "cannot be without limit"),
     ("margin_per_trade", D("-Infinity"), "must be finite"),
     ("margin_per_trade", "abc", "is not a number"),
-    ("leverage", D(0), "leverage must be at least 1, was 0."),
+    ("leverage", D(0), "Leverage must be at least 1, was 0."),
     ("leverage", D(-3), "must be at least 1"),
     ("leverage", D(201), "must be at most 200"),
     ("leverage", D("NaN"), "must be a number"),
     ("leverage", NO_LIMIT, "cannot be without limit"),
     ("qty_max", D(0), "must be above 0"),
-    ("qty_max", D("0.0005"), "qty_max 0.0005 is below one lot of BTCUSDT (0.001): nothing could ever be ordered."),
+    ("qty_max", D("0.0005"), "Qty max 0.0005 is below one lot of BTCUSDT (0.001): nothing could ever be ordered."),
     ("order_qty_max", D("0.0009"), "is below one lot"),
     ("risk_pct", D(101), "must be at most 100"),
     ("risk_pct", D(0), "must be above 0"),
-    ("session_loss_limit", D(50), "session_loss_limit is a loss: write it as a negative number, like -50, was 50."),
+    ("session_loss_limit", D(50), "Session loss limit is a loss: write it as a negative number, like -50, was 50."),
     ("session_loss_limit", D(0), "is a loss"),
     ("session_loss_limit", D("NaN"), "must be a number"),
     ("breaker_losses", 0, "must be at least 1"),
     ("breaker_window_s", 0, "must be at least 1"),
     ("entries_in_flight_max", 0, "must be at least 1"),
     ("stop_distance_pct_min", D(-1), "must be at least 0"),
-    ("stop_distance_pct_min", D(30), "is above stop_distance_pct_max 20"),
+    ("stop_distance_pct_min", D(30), "is above stop distance pct max 20"),
     ("stop_distance_pct_min", NO_LIMIT, "cannot be without limit"),
     ("stop_distance_pct_max", D(101), "must be at most 100"),
     ("price_collar_pct", D(51), "must be at most 50"),
@@ -91,7 +91,7 @@ def test_it_refuses_in_a_profile(field: str, value: Any, sentence: str, profile:
     [
         ("leverage", D(0), "must be at least 1"),
         ("qty_max", D("0.0001"), "is below one lot of BTCUSDT"),
-        ("stop_distance_pct_min", D(25), "is above stop_distance_pct_max 20"),
+        ("stop_distance_pct_min", D(25), "is above stop distance pct max 20"),
         ("session_loss_limit", D(5), "is a loss"),
     ],
 )
@@ -156,7 +156,7 @@ def test_it_refuses_in_limits(field: str, value: Any, sentence: str, db: None) -
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("tick_size", D(0), "tick_size must be above 0"),
+        ("tick_size", D(0), "Tick size must be above 0"),
         ("tick_size", D("NaN"), "must be a number"),
         ("lot_size", D("-0.1"), "must be above 0"),
         ("contract_value", NO_LIMIT, "cannot be without limit"),
@@ -199,7 +199,7 @@ def test_it_asks_why_a_profile_is_loosened(field: str, value: Any, profile: Risk
     setattr(profile, field, value)
     with pytest.raises(services.Refused) as refused:
         save(profile)
-    assert refused.value.problems == {"reason": f"This loosens {field}: say why."}
+    assert refused.value.problems == {"reason": f"This loosens {field.replace('_', ' ')}: say why."}
     save(profile, reason="measured for a month")
     entry = AuditEntry.objects.get()
     assert (entry.reason, list(entry.after or {})) == ("measured for a month", [field])
@@ -237,7 +237,7 @@ def test_it_asks_why_limits_are_loosened(field: str, value: Any, loosens: bool, 
     limits = limits_row("paper")
     setattr(limits, field, value)
     if loosens:
-        with pytest.raises(services.Refused, match=f"This loosens {field}: say why"):
+        with pytest.raises(services.Refused, match=f"This loosens {field.replace('_', ' ')}: say why"):
             save(limits)
     else:
         save(limits)
@@ -248,7 +248,7 @@ def test_taking_a_ceiling_away_loosens(db: None) -> None:
     limits.leverage_ceiling = D(3)
     save(limits)
     limits.leverage_ceiling = None
-    with pytest.raises(services.Refused, match="This loosens leverage_ceiling"):
+    with pytest.raises(services.Refused, match="This loosens leverage ceiling"):
         save(limits)
 
 
@@ -257,7 +257,7 @@ def test_an_override_is_compared_with_what_it_replaces(margin: Decimal, loosens:
     override = services.symbol_override_new(profile=profile, symbol="BTCUSDT")
     override.margin_per_trade = margin
     if loosens:
-        with pytest.raises(services.Refused, match="This loosens margin_per_trade"):
+        with pytest.raises(services.Refused, match="This loosens margin per trade"):
             save(override)
     else:
         save(override)
