@@ -208,6 +208,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Let go of what a dead process left behind. Whatever that does goes nowhere: its wires are cut."""
         assert self.is_dead
         self._left_behind.extendleft(reversed(self._held))
+        self._held.clear()
         self._time.enter(self)
         try:
             for _ in range(_ROUNDS):
