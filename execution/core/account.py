@@ -10,6 +10,7 @@ Rules of this file.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import msgspec
 from execution.core import pnl, slicing, symbols, throttles
 from execution.core.halts import clear, latch
 from execution.core.messages import DeskSettings, Marked, SettingsChanged
+from execution.core.sending import RECONCILE
 from execution.core.turn import Turn
 from execution.core.unreadable import is_readable
 from risk.core.book import Halt
@@ -51,6 +53,9 @@ def settings_changed(turn: Turn, event: SettingsChanged) -> None:
     for code in settings.bots:
         if code not in state.bots:
             turn.touch_bot(turn.bot(code))
+    due_at = turn.at + timedelta(milliseconds=settings.timing.reconcile_ms)
+    if turn.state.timers.get(RECONCILE, due_at) > due_at:
+        turn.wake_at(RECONCILE, due_at)
     symbols.reevaluate(turn)
     slicing.settings_changed(turn, terms)
     turn.touch_account()

@@ -26,6 +26,7 @@ from execution.core.messages import (
     SendFailed,
     SendNewOrder,
     SendOutcome,
+    SettingsChanged,
     SignalKind,
     Started,
     VenueFill,
@@ -613,3 +614,13 @@ def test_it_cannot_be_moved_by_a_report_of_an_evicted_order(bench: Bench) -> Non
     bench.take(Reported(at=bench.at, cl_ord_id="gone", exec_type=X.CANCELED))
     bench.wait(6)
     assert (bench.desk.state.parked, bench.alarms(), bench.qty()) == ([], [], 0)
+
+
+def test_it_compares_with_the_venue_as_often_as_the_settings_say_from_the_first() -> None:
+    """A Desk starts before it has settings: what it set its timer by is not what they say."""
+    made = config()
+    often = msgspec.structs.replace(made, timing=msgspec.structs.replace(made.timing, reconcile_ms=8000))
+    desk = Desk.new("paper")
+    desk.handle(Started(at=NOON, token=1, core_version=CORE_VERSION, epoch="0001"))
+    desk.handle(SettingsChanged(at=NOON, settings=often))
+    assert desk.state.timers["reconcile"] == NOON + timedelta(seconds=8)
