@@ -5,12 +5,14 @@ desk.key = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b
 
 desk.token = () => document.querySelector("#act [name=csrfmiddlewaretoken]").value;
 
-desk.say = (text, level = "done") => {
+function lineOf(text, level) {
   const line = document.createElement("p");
   line.className = `said ${level}`;
   line.textContent = text;
-  desk.show(line);
-};
+  return line;
+}
+
+desk.say = (text, level = "done") => desk.show(lineOf(text, level));
 
 desk.show = (line) => {
   document.getElementById("said").append(line);
@@ -32,7 +34,7 @@ const isRisky = (address) => /\/(start|resume|clear|reset|move|adopt|adopt-and-c
 async function act(form, submitter) {
   const address = submitter?.getAttribute("formaction") || form.getAttribute("action") || location.pathname;
   if (isRisky(address) && (document.body.classList.contains("is-lost") || document.body.classList.contains("is-resyncing"))) {
-    desk.say("This page is not current. Wait until it has caught up, then ask again.", "refused");
+    refuse(form, "This page is not current. Wait until it has caught up, then ask again.");
     return;
   }
   const body = new FormData(form, submitter?.name ? submitter : null);
@@ -45,7 +47,7 @@ async function act(form, submitter) {
     if (answer.status >= 500 || !answer.headers.get("content-type")?.includes("html")) throw new Error(`the desk answered ${answer.status}`);
     told(form, html, answer.status);
   } catch (error) {
-    desk.say(`Not sent: ${error.name === "TimeoutError" ? "the desk did not answer in 10 s" : error.message}. Nothing is known to have happened; ask again.`, "refused");
+    refuse(form, `Not sent: ${error.name === "TimeoutError" ? "the desk did not answer in 10 s" : error.message}. Nothing is known to have happened; ask again.`);
   } finally {
     if (submitter) submitter.disabled = false;
   }
@@ -63,14 +65,45 @@ function told(form, html, status) {
     return;
   }
   if (status === 403 && !box.content.querySelector(".said")) {
-    desk.say("Your group may look, not do this.", "refused");
+    refuse(form, "Your group may look, not do this.");
     return;
   }
-  for (const line of box.content.querySelectorAll(".said")) desk.show(line);
+  const lines = [...box.content.querySelectorAll(".said")];
   const dialog = form.closest("dialog");
-  if (status < 400) dialog?.close();
-  // what it showed is out of date: it shows what is true now, and asks again
-  else if (status === 409 && dialog && form.elements.shown) fetched(form.getAttribute("action"), "dialog-body", () => desk.openDialog(dialog));
+  if (status < 400 || !dialog) {
+    lines.forEach(desk.show);
+    dialog?.close();
+  } else if (status === 409 && form.elements.shown) {
+    // what it showed is out of date: it shows what is true now, and asks again
+    fetched(form.getAttribute("action"), "dialog-body", () => {
+      desk.openDialog(dialog);
+      const fresh = dialog.querySelector("form");
+      if (fresh) typedAgain(form, fresh);
+      refusedIn(fresh ?? dialog, lines);
+    });
+  } else {
+    refusedIn(form, lines);
+  }
+}
+
+function refuse(form, text) {
+  const line = lineOf(text, "refused");
+  if (form.closest("dialog")) refusedIn(form, [line]);
+  else desk.show(line);
+}
+
+// a dialog covers the page's own lines: what was refused stands in it
+function refusedIn(place, lines) {
+  for (const old of place.querySelectorAll(".said")) old.remove();
+  for (const line of lines) line.setAttribute("role", "alert");
+  const head = place.querySelector("h1");
+  if (head) head.after(...lines);
+  else place.prepend(...lines);
+}
+
+function typedAgain(old, fresh) {
+  for (const field of fresh.querySelectorAll("input:not([type])")) field.value = old.elements[field.name]?.value ?? field.value;
+  for (const tick of fresh.querySelectorAll("input[type=checkbox]")) tick.checked = old.elements[tick.name]?.checked ?? tick.checked;
 }
 
 document.addEventListener("submit", (event) => {
