@@ -3,7 +3,7 @@
 Rules of this file.
 1. A command is applied once by its id, however often it arrives, and answered in a plain sentence.
 2. One that waited longer than `valid_until` is EXPIRED and does nothing. Halts, kills and cancels never expire.
-3. Clearing starts nothing: bots that ran come back paused, and the answer says how many to start.
+3. Clearing starts nothing: bots that ran come back paused, and the answer says how many to resume.
 """
 
 from __future__ import annotations
@@ -236,8 +236,8 @@ def _clear(turn: Turn, spec: CommandSpec) -> str:
         baselines += rebase(turn, halt, keeps_baseline=spec.keeps_baseline)
     if all(halt.cause is HaltCause.PAUSE for halt in found):
         return f"Cleared at {found[0].scope}.{_still(turn)}"
-    paused = pause_what_ran(turn, found[0].scope, by=spec.by, reason="cleared: start it to trade again")
-    start = f" Start the {len(paused)} that ran before." if paused else " No bot ran before."
+    paused = pause_what_ran(turn, found[0].scope, by=spec.by, reason="cleared: resume it to trade again")
+    start = f" Resume the {len(paused)} that ran before." if paused else " No bot ran before."
     return f"Cleared at {found[0].scope}.{start}{baselines}{_still(turn)}"
 
 

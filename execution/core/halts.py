@@ -96,8 +96,8 @@ def _is_in(turn: Turn, scope: Scope, code: str) -> bool:
 
 
 def pause_what_ran(turn: Turn, scope: Scope, *, by: str, reason: str) -> list[BotState]:
-    """After a clear: bots that run come back paused, each under a halt of its own that Start takes away."""
-    paused = [bot for bot in bots_in(turn, scope) if bot.status is not BotStatus.STOPPED]
+    """After a clear: bots that ran come back paused, each under a halt of its own that Start takes away."""
+    paused = [bot for bot in bots_in(turn, scope) if _ran(turn, bot)]
     for bot in paused:
         bot.ran_before_halt = True
         turn.touch_bot(bot)
@@ -115,7 +115,18 @@ def pause_what_ran(turn: Turn, scope: Scope, *, by: str, reason: str) -> list[Bo
     return paused
 
 
+def _ran(turn: Turn, bot: BotState) -> bool:
+    """Whether only what was cleared kept it from trading: it was neither disabled nor under a halt of its own, which stands."""
+    spec = turn.settings.bots.get(bot.code) if turn.settings is not None else None
+    is_enabled = spec is None or spec.is_enabled
+    return bot.status is not BotStatus.STOPPED and is_enabled and len(_halts_of(turn, bot.code)) == len(pauses_of(turn, bot.code))
+
+
+def _halts_of(turn: Turn, code: str) -> list[Halt]:
+    scope = Scope(ScopeKind.BOT, code)
+    return [halt for halt in turn.state.halts.values() if halt.scope == scope]
+
+
 def pauses_of(turn: Turn, code: str) -> list[Halt]:
     """The pauses of one bot itself."""
-    scope = Scope(ScopeKind.BOT, code)
-    return [halt for halt in turn.state.halts.values() if halt.cause is HaltCause.PAUSE and halt.scope == scope]
+    return [halt for halt in _halts_of(turn, code) if halt.cause is HaltCause.PAUSE]

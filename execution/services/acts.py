@@ -240,7 +240,7 @@ def _serialise() -> None:
 def _told(ask: Ask, act: Act) -> dict[str, Any]:
     told = {
         "scope": str(ask.scope),
-        "accounts": list(act.commands.order_by("pk").values_list("account__code", flat=True)),
+        "accounts": list(dict.fromkeys(act.commands.order_by("pk").values_list("account__code", flat=True))),
         "target": ask.target,
         "choice": ask.choice,
         "mode": ask.mode,

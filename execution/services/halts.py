@@ -211,7 +211,7 @@ def _resume(act: Act, ask: Ask) -> None:
 
 def _clear(act: Act, ask: Ask, halt: Halt) -> None:
     """The row ends here, once; every account that may hold the halt is told, whether enabled or not, and never too late."""
-    _come_back_paused(act, ask)
+    _come_back_paused(act, ask, halt)
     ended = Halt.objects.filter(pk=halt.pk, cleared_at=None).update(cleared_at=act.at, cleared_by=ask.by, cleared_reason=act.reason)
     if not ended:
         raise ActRefused("It was cleared already.")
@@ -220,12 +220,15 @@ def _clear(act: Act, ask: Ask, halt: Halt) -> None:
     command_add(act, ask, _may_hold(halt), halt_id=halt.halt_id)
 
 
-def _come_back_paused(act: Act, ask: Ask) -> None:
-    """Each bot in scope that was to run gets a pause of its own, committed with the clear and ahead of it in its account's queue.
+def _come_back_paused(act: Act, ask: Ask, cleared: Halt) -> None:
+    """Each bot in scope that ran gets a pause of its own, committed with the clear and ahead of it in its account's queue.
 
-    An instrument's halt leaves a pause of that instrument: its bots may trade others.
+    One under another halt of its own stays under that and gets none. An instrument's halt leaves a pause of that instrument: its
+    bots may trade others.
     """
-    bots = bots_in(ask.scope).filter(should_run=True, is_enabled=True).select_related("account")
+    own = Halt.objects.filter(scope=ScopeKind.BOT, cleared_at=None).exclude(cause=HaltCause.PAUSE).exclude(pk=cleared.pk)
+    ran = bots_in(ask.scope).filter(should_run=True, is_enabled=True).exclude(code__in=own.values("scope_key"))
+    bots = ran.select_related("account")
     if ask.scope.kind is ScopeKind.INSTRUMENT and bots.exists():
         _pause_after_clear(act, ask, ask.scope, accounts_in(ask.scope))
         return

@@ -157,6 +157,19 @@ def test_a_disabled_bot_is_disabled_whatever_it_was(calm: DeskRows, successor: B
     assert Halt.objects.get(pk="p").cleared_at is None
 
 
+@pytest.mark.parametrize("why", ["disabled", "halted"])
+def test_the_clear_of_a_firm_names_only_the_bots_that_ran(calm: DeskRows, bob: User, why: str) -> None:
+    row = Halt.objects.create(halt_id="k", scope="FIRM", mode="HALTED", cause="KILL", by="maria", at=calm.at - timedelta(hours=1))
+    if why == "disabled":
+        Bot.objects.filter(code="mr-eth").update(is_enabled=False)
+    else:
+        Halt.objects.create(
+            halt_id="own", scope="BOT", scope_key="mr-eth", mode="HALTED", cause="BRAIN_ERRORS", by="the desk", at=calm.at
+        )
+    html = client_of(bob).get(reverse("console:halt-clear", args=[row.halt_id])).content.decode()
+    assert "3 bots that ran (chan-sol, ema-btc, ema-ltc) come back paused" in html
+
+
 # --- signals -------------------------------------------------------------------------------------------------------------------
 
 

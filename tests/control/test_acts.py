@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -43,6 +44,22 @@ def test_it_kills_the_firm_in_one_transaction(bot: Bot, eth: Instrument) -> None
     assert (entry.action, entry.key, entry.reason) == ("kill", str(act.pk), "odd fills")
     assert entry.after is not None
     assert entry.after["accounts"] == ["paper-crypto", "paper-two"]
+
+
+def test_the_audit_names_an_account_once_however_many_commands_it_gets(bot: Bot) -> None:
+    services.kill(scope=FIRM, choice=KillChoice.CANCEL, by="alice", idempotency_key="k")
+    halt = Halt.objects.get()
+    services.halt_clear(
+        halt=halt,
+        phrase="clear firm",
+        at=halt.at + timedelta(minutes=5),
+        may_clear_latches=True,
+        by="bob",
+        reason="looked",
+        idempotency_key="c",
+    )
+    assert Act.objects.get(idempotency_key="c").commands.count() == 2
+    assert AuditEntry.objects.get(action="clear", after__accounts=["paper-crypto"])
 
 
 def test_it_makes_an_act_once_per_key(bot: Bot) -> None:

@@ -141,6 +141,18 @@ def test_a_bot_that_was_stopped_stays_stopped(bot: Bot) -> None:
     assert not Halt.objects.filter(cleared_at=None).exists()
 
 
+@pytest.mark.parametrize("cause", [HaltCause.MANUAL, HaltCause.BRAIN_ERRORS])
+def test_a_bot_under_a_halt_of_its_own_is_not_paused_besides(cause: HaltCause, bot: Bot) -> None:
+    own = halted(BOT)
+    Halt.objects.filter(pk=own.pk).update(cause=cause)
+    act = clear(kill())
+    assert [halt.pk for halt in Halt.objects.filter(cleared_at=None)] == [own.pk]
+    assert [spec.kind for spec in specs(act)] == [CommandKind.CLEAR]
+    own.refresh_from_db()
+    clear(own, idempotency_key="own")
+    assert [halt.cause for halt in Halt.objects.filter(cleared_at=None)] == [HaltCause.PAUSE]
+
+
 def test_a_bot_that_was_paused_keeps_its_one_pause(bot: Bot) -> None:
     services.bot_pause(bot=bot, by="alice", idempotency_key="pause")
     clear(kill())

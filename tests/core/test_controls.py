@@ -199,13 +199,33 @@ def test_it_starts_nothing_when_a_halt_is_cleared(bench: Bench) -> None:
     bench.command(K.KILL, ON_ACCOUNT, halt_id="k1")
     bench.reconcile()
     answer = bench.command(K.CLEAR, ON_ACCOUNT, halt_id="k1", by="bob")
-    assert answer.text == "Cleared at account paper. Start the 2 that ran before."
+    assert answer.text == "Cleared at account paper. Resume the 2 that ran before."
     assert bench.published("halt_cleared")[0].halt_id == "k1"
     assert a_buy(bench) is Reason.REDUCE_ONLY
     assert {halt.cause for halt in bench.desk.state.halts.values()} == {HaltCause.PAUSE}
     bench.command(K.START, ON_BOT)
     assert a_buy(bench) is None
     assert a_buy(bench, symbol=ETH, bot=OTHER) is Reason.REDUCE_ONLY
+
+
+@pytest.mark.parametrize("why", ["halted", "reduced", "disabled"])
+def test_only_what_ran_comes_back_paused(bench: Bench, why: str) -> None:
+    """A bot that is disabled, or under a halt of its own, did not run and is not there to be resumed."""
+    if why == "disabled":
+        made = config(version=2)
+        bots = {**made.bots, OTHER: msgspec.structs.replace(made.bots[OTHER], is_enabled=False)}
+        bench.take(SettingsChanged(at=bench.at, settings=msgspec.structs.replace(made, bots=bots)))
+    else:
+        mode = HaltMode.HALTED if why == "halted" else HaltMode.REDUCE_ONLY
+        bench.command(K.HALT, Scope(ScopeKind.BOT, OTHER), halt_id="own", mode=mode)
+    bench.command(K.KILL, FIRM, halt_id="k1")
+    bench.reconcile()
+    assert bench.command(K.CLEAR, FIRM, halt_id="k1", by="bob").text == "Cleared at firm. Resume the 1 that ran before."
+    pauses = [halt.scope.key for halt in bench.desk.state.halts.values() if halt.cause is HaltCause.PAUSE]
+    assert pauses == [BOT]
+    if why != "disabled":
+        answer = bench.command(K.CLEAR, Scope(ScopeKind.BOT, OTHER), halt_id="own", by="bob")
+        assert answer.text == f"Cleared at bot {OTHER}. Resume the 1 that ran before."
 
 
 def test_it_refuses_to_start_a_bot_under_a_halt(bench: Bench) -> None:

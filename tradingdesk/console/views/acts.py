@@ -378,8 +378,14 @@ def clear_shown(request: HttpRequest, row: Halt) -> Facts:
 
 
 def bots_coming_back(look: Overview, row: Halt) -> list[Bot]:
-    """The bots under this halt that were to run: they come back paused."""
-    return [bot for bot in look.bots if bot.should_run and row.pk in {halt.pk for halt in look.halts_over(bot)}]
+    """The bots under this halt that ran: they come back paused. One under another halt of its own stays under that."""
+    found = [(bot, look.halts_over(bot)) for bot in look.bots if bot.should_run and bot.is_enabled]
+    return [bot for bot, halts in found if row in halts and not any(_is_own(halt) and halt != row for halt in halts)]
+
+
+def _is_own(halt: Halt) -> bool:
+    """Whether a bot itself is under it, and more than paused."""
+    return halt.scope == ScopeKind.BOT and halt.cause != HaltCause.PAUSE
 
 
 def accounts_under(look: Overview, row: Halt) -> list[Account]:
