@@ -81,6 +81,8 @@ class Outbox:
         self._crashed = crashed
         self._handed = handed
         self._queues = {lane: _Queue(lane, budgets[lane]) for lane in Lane}
+        #: orders whose task has not taken its first step: a halt or a cancel of the same moment still takes them out
+        self._starting: dict[str, Waiting] = {}
         #: orders that have no answer yet, with the cancels and replaces that wait for it
         self._unanswered: dict[str, list[Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,6 +129,7 @@ class Outbox:
     def close(self) -> None:
         """Start nothing more: the lease or the journal is lost. What is on its way ends by itself or by its time-out."""
         self._is_closed = True
+        self._starting.clear()
         for queue in self._queues.values():
             queue.waiting.clear()
             if queue.retry is not None:
@@ -189,7 +192,10 @@ class Outbox:
 
     def _start(self, lane: Lane, queue: _Queue) -> None:
         queue.in_flight += 1
-        task = asyncio.get_running_loop().create_task(queue.waiting.popleft().work())
+        request = queue.waiting.popleft()
+        if isinstance(request.effect, SendNewOrder):
+            self._starting[request.effect.cl_ord_id] = request
+        task = asyncio.get_running_loop().create_task(request.work())
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(lane, done))
 
@@ -217,6 +223,10 @@ class Outbox:
             for request in found:
                 queue.waiting.remove(request)
             dropped += found
+        for request in list(self._starting.values()):
+            if isinstance(request.effect, SendNewOrder) and matches(request.effect):
+                del self._starting[request.effect.cl_ord_id]
+                dropped.append(request)
         for request in dropped:
             self._not_sent(request, why)
         return bool(dropped)
@@ -238,6 +248,8 @@ class Outbox:
                 self._not_sent(change, "its order was not sent")
 
     async def _submit(self, effect: SendNewOrder, born: float) -> None:
+        if self._starting.pop(effect.cl_ord_id, None) is None:
+            return  # taken out since
         self._handed(monotonic() - born)
         is_sent = await self._send(effect, self._broker.submit(effect.cl_ord_id, effect.approved))
         self._answered(effect.cl_ord_id, is_sent=is_sent)

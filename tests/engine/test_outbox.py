@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import pytest
@@ -217,6 +217,7 @@ async def test_it_drops_unsent_entries_of_a_scope_and_nothing_else() -> None:
     for n in range(16):
         desk.venue.hold(f"o{n}")
         desk.put(send(f"o{n}"))
+    await turns()
     desk.put(send("a", bot="trend"))
     desk.put(send("b", bot="range"))
     desk.box.drop_unsent(Scope(ScopeKind.BOT, "trend"))
@@ -385,4 +386,25 @@ async def test_it_gives_up_an_entry_when_nobody_can_know_of_a_halt_for_too_long(
     desk.put(send("entry"))
     await desk.box.finished()
     assert desk.outcomes == [("entry", "new", SendOutcome.NOT_SENT)]
+    assert desk.venue.log == []
+
+
+@pytest.mark.parametrize(
+    "take_out", [lambda box: box.drop_unsent(FIRM), lambda box: box.put(cancel("entry"), born=time.monotonic())]
+)
+async def test_it_takes_out_what_a_halt_or_a_cancel_of_the_same_moment_meets(take_out: Callable[[Outbox], None]) -> None:
+    """One commit lets both out; the request's task exists, and has not taken its first step."""
+    desk = Desk()
+    desk.put(send("entry"))
+    take_out(desk.box)
+    await desk.box.finished()
+    assert desk.venue.log == []
+    assert ("entry", "new", SendOutcome.NOT_SENT) in desk.outcomes
+
+
+async def test_it_starts_nothing_more_once_it_is_closed() -> None:
+    desk = Desk()
+    desk.put(send("entry"))
+    desk.box.close()
+    await desk.box.finished()
     assert desk.venue.log == []

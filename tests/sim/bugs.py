@@ -164,7 +164,7 @@ def an_order_is_sent_again_after_a_restart(patch: Patch) -> None:
         if type(effect).__name__ == "SendNewOrder" and effect.approved.order_class == "ENTRY" and effect.cl_ord_id.endswith("00"):
             self._put_twice = getattr(self, "_put_twice", 0) + 1  # type: ignore[attr-defined]
             if not self._put_twice % 7:  # type: ignore[attr-defined]
-                real(self, effect, born=born)
+                asyncio.get_running_loop().call_later(0.05, lambda: real(self, effect, born=born))
 
     patch.setattr(Outbox, "put", put)
 
@@ -354,14 +354,15 @@ def the_lease_is_not_looked_at(patch: Patch) -> None:
 
 def unsent_entries_stay_in_the_outbox(patch: Patch) -> None:
     """Entries wait a moment here, as behind a budget; a halt does not take them out."""
-    real = Outbox._submit
+    real = Outbox.put
 
-    async def submit(self: Outbox, effect: Any, born: float) -> None:
-        if effect.approved.order_class == "ENTRY":
-            await asyncio.sleep(0.4)  # virtual time
-        await real(self, effect, born)
+    def put(self: Outbox, effect: Any, *, born: float) -> None:
+        if type(effect).__name__ == "SendNewOrder" and effect.approved.order_class == "ENTRY":
+            asyncio.get_running_loop().call_later(0.4, lambda: real(self, effect, born=born))
+        else:
+            real(self, effect, born=born)
 
-    patch.setattr(Outbox, "_submit", submit)
+    patch.setattr(Outbox, "put", put)
     patch.setattr(Outbox, "drop_unsent", lambda self, scope: None)
 
 
