@@ -65,6 +65,8 @@ from risk.core.verdict import Approved, Capability, OrderClass
 _LONG_AGO: Final = float("-inf")
 #: what a word of the venue takes to be heard and acted on, where nothing holds it up
 _HEARD_S: Final = 0.05
+#: what a foreign fill takes to be known for one: it is parked, in case its order's report is only late
+_PARKED_S: Final = 6.0
 #: commands that restrict or take away: nothing may hold them up
 _SAFETY: Final = frozenset({CommandKind.HALT, CommandKind.KILL, CommandKind.PAUSE})
 #: commands by which a person takes the protection of a symbol into their own hands
@@ -128,7 +130,8 @@ class Auditor:
         self._holds_stops = Capability.STOP_ORDERS in settings.capabilities
         self._reduces = Capability.REDUCE_ONLY in settings.capabilities
         self._alarmed: dict[str, float] = {}
-        self._odd: set[str] = set()
+        #: symbols that somebody else moved too, or whose fills were taken back, and when
+        self._odd: dict[str, float] = {}
         #: when an entry of this symbol and side last filled
         self._entered: dict[tuple[str, Side], float] = {}
         self._reads = self._readers()
@@ -176,7 +179,7 @@ class Auditor:
         else:
             self._hostile_t = fact.t
         if fact.what in ("foreign fill", "overfill", "bust", "correction"):
-            self._odd.add(fact.symbol)
+            self._odd[fact.symbol] = fact.t
 
     def _unable(self, fact: Unable) -> None:
         self._unable_until = max(self._unable_until, fact.until)
@@ -368,13 +371,22 @@ class Auditor:
         signed = fill.side.sign * fill.qty
         if asked is not None and asked.order_class is OrderClass.ENTRY:
             self._entered[fill.symbol, fill.side] = self._t
-        if asked is None or asked.order_class is OrderClass.ENTRY or fill.symbol in self._odd:
+        if asked is None or asked.order_class is OrderClass.ENTRY or self._is_odd(fill.symbol):
             return
         known_t = self._began_t.get(order.cl_ord_id, order.taken_t) - _HEARD_S
         if not self._reduces and self._entered.get((fill.symbol, fill.side), _LONG_AGO) >= known_t:
             return  # where exits open, an entry of the other side that filled unheard took the exit's part away
         is_closing = held * signed < 0 and abs(signed) <= abs(held)
         self.holds(is_closing, promised.NOT_THROUGH_ZERO, f"{order.cl_ord_id} moved {fill.symbol} from {held} by {signed}")
+
+    def _is_odd(self, symbol: str) -> bool:
+        """Whether the desk may not know all that moved the position; it ends when both have long been told of it, and are flat."""
+        since = self._odd.get(symbol)
+        if since is None:
+            return False
+        if self._t - since > _PARKED_S and not self.venue.positions[symbol] and not self.desk.qty(symbol):
+            del self._odd[symbol]
+        return symbol in self._odd
 
     # --- in time -------------------------------------------------------------------------------------------------------------
 
@@ -390,7 +402,6 @@ class Auditor:
                 self._alarmed.pop(symbol, None)
             if isinstance(fact, Filled) and not self.venue.positions[symbol] and not self.venue.orders[fact.key].is_foreign:
                 self._waived.discard(symbol)
-                self._odd.discard(symbol)
                 self._stops[symbol] = {key: px for key, px in self._stops[symbol].items() if self._may_fill(key)}
                 self._beyond_since.pop(symbol, None)
 
@@ -410,7 +421,7 @@ class Auditor:
             self._not_too_old(order)
 
     def _protected(self, symbol: str, since: float) -> None:
-        if symbol in self._waived or symbol in self._odd:
+        if symbol in self._waived or self._is_odd(symbol):
             return
         values = self._values(symbol)
         naked_s = (values.naked_after_ms or 1000) / 1000 if values is not None else 1.0
@@ -436,7 +447,7 @@ class Auditor:
         """
         symbol, stops, values = quote.symbol, self._stops.get(quote.symbol), self._values(quote.symbol)
         held = self.venue.positions[symbol]
-        if not stops or not held or values is None or symbol in self._waived or symbol in self._odd:
+        if not stops or not held or values is None or symbol in self._waived or self._is_odd(symbol):
             return
         if values.unsupported_protection is not UnsupportedProtection.EMULATE or not ZERO < quote.bid <= quote.ask:
             return
@@ -543,7 +554,7 @@ class Auditor:
             self.holds(is_kept, promised.KILLED, f"“{answer.text}”, while {order.cl_ord_id} of {order.symbol} works at the venue")
         is_flat = "every position is flat" in answer.text
         for symbol, qty in self.venue.positions.items():
-            is_not_its_own = spec.scope.kind is ScopeKind.BOT and symbol in self._odd
+            is_not_its_own = spec.scope.kind is ScopeKind.BOT and self._is_odd(symbol)
             if is_flat and qty and not is_not_its_own and covers(spec.scope, bot=self.desk.owner(symbol), symbol=symbol):
                 since = self.venue.opened_t.get(symbol, 0.0)
                 self.holds(since >= known_t, promised.KILLED, f"“{answer.text}”, while the venue holds {qty} {symbol}")
