@@ -1,8 +1,9 @@
 """The brains of one account, beside its Desk in the same loop: market events in, decisions out.
 
-A brain always sees the market, so that it stays warm; whether its decisions count is the runner's to know. A brain that raises is
-asked again with the next event; ERRORS_MAX times in a row on events of one kind stop it. One that cannot even begin is stopped at
-once. A stopped brain is not run, not even to warm up, until its halt is cleared and its bot started.
+The brain of a bot that was started sees the market, also under a pause, so that it stays warm; whether its decisions count is the
+runner's to know. The brain of any other bot rests: not one line of its code runs, so that what was only added can harm nobody. A brain
+that raises is asked again with the next event; ERRORS_MAX times in a row on events of one kind stop it. One that cannot even begin is
+stopped at once. A stopped or resting brain is not run, not even to warm up, until its halt is cleared and its bot started.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ E = TypeVar("E")
 
 
 class Seat:
-    """One brain on one symbol. It has no brain before `Brains` gave it one, and none at all while it is stopped from the start."""
+    """One brain on one symbol. It has no brain before `Brains` gave it one, and none at all while it rests from the start."""
 
     brain: Brain
 
@@ -99,10 +100,10 @@ class Brains:
         #: the seat that is thinking now, for the guard that looks for a brain that never returns
         self.thinking: Seat | None = None
 
-    def seat(self, settings: DeskSettings, *, halted: Collection[str] = ()) -> list[Seat]:
+    def seat(self, settings: DeskSettings, *, resting: Collection[str] = ()) -> list[Seat]:
         """Take the seats that the settings name; returns the new ones, which know no bars yet. An unchanged seat stays warm.
 
-        The brains of `halted` bots are not touched.
+        The brains of `resting` bots are not touched.
         """
         seats: dict[str, Seat] = {}
         fresh: list[Seat] = []
@@ -114,26 +115,27 @@ class Brains:
                     old.bot = bot
                     seats[symbol] = old
                 else:
-                    seats[symbol] = self._seated(bot, instrument, is_halted=bot.code in halted)
+                    seats[symbol] = self._seated(bot, instrument, is_resting=bot.code in resting)
                     fresh.append(seats[symbol])
         self._seats = seats
         return fresh
 
     def reseat(self, seat: Seat) -> None:
-        """A brain that was stopped and is started again begins anew, without a memory."""
-        self._seats[seat.symbol] = self._seated(seat.bot, seat.instrument)
+        """A brain that rested begins anew, without a memory; the bar that is open goes on."""
+        self._seats[seat.symbol] = fresh = self._seated(seat.bot, seat.instrument)
+        fresh.bars = seat.bars
 
-    def stop(self, bots: Collection[str]) -> list[Seat]:
-        """Run the brains of these bots no more: they were halted for them. Returns the seats that ran until now."""
+    def rest(self, bots: Collection[str]) -> list[Seat]:
+        """Run the brains of these bots no more. Returns the seats that ran until now."""
         found = [seat for seat in self._seats.values() if seat.bot.code in bots and not seat.is_stopped]
         for seat in found:
             seat.is_stopped = True
         return found
 
-    def _seated(self, bot: BotSpec, instrument: Instrument, *, is_halted: bool = False) -> Seat:
+    def _seated(self, bot: BotSpec, instrument: Instrument, *, is_resting: bool = False) -> Seat:
         seat = Seat(bot, instrument)
-        seat.is_stopped = is_halted
-        if not is_halted:
+        seat.is_stopped = is_resting
+        if not is_resting:
             self._begin(seat)
         return seat
 

@@ -243,7 +243,7 @@ class Floor:
         """Take the seats that the settings name; new ones warm up in `seats_warm`."""
         self._views.clear()
         self._lag.settle(settings)
-        for seat in self.brains.seat(settings, halted=self._halted):
+        for seat in self.brains.seat(settings, resting=settings.bots.keys() - self._started):
             self._tell_warm(seat, is_warm=False)
 
     @property
@@ -251,27 +251,30 @@ class Floor:
         """The bots whose brains must not run until a person has looked."""
         return {halt.scope.key for halt in self._loop.desk.state.halts.values() if halt.cause is HaltCause.BRAIN_ERRORS}
 
-    def brains_stop(self) -> None:
-        """Halts came: a brain that raised or never returned is not asked again."""
-        for seat in self.brains.stop(self._halted):
+    @property
+    def _started(self) -> set[str]:
+        """The bots whose brains may run: started, and not halted for their brain until a person has looked."""
+        started = {code for code, bot in self._loop.desk.state.bots.items() if bot.status is not BotStatus.STOPPED}
+        return started - self._halted
+
+    def brains_settle(self) -> None:
+        """Let the brains of bots that were stopped or halted for them rest, and give those that were started a seat, empty."""
+        seats, started = list(self.brains.seats), self._started
+        for seat in self.brains.rest({seat.bot.code for seat in seats} - started):
             self._tell_warm(seat, is_warm=False)
+        bots = self._loop.desk.state.bots
+        for seat in seats:
+            if seat.is_stopped and seat.bot.code in started and bots[seat.bot.code].status is BotStatus.WARMING:
+                self.brains.reseat(seat)
 
     async def seats_warm(self) -> None:
         """Show new seats the past. Live bars that come meanwhile count as well, in their own order."""
         for seat in list(self.brains.seats):
-            if seat.is_stopped:
-                self._reseat(seat)
-            elif not seat.has_history:
+            if not (seat.is_stopped or seat.has_history):
                 seat.has_history = True
                 await self._show_history(seat)
             if self._is_warm(seat.bot.code):
                 self._tell_warm(seat, is_warm=True)
-
-    def _reseat(self, seat: Seat) -> None:
-        """A brain that was stopped gets its seat back, empty, once a person starts its bot again."""
-        state = self._loop.desk.state.bots.get(seat.bot.code)
-        if state is not None and state.status is BotStatus.WARMING and seat.bot.code not in self._halted:
-            self.brains.reseat(seat)
 
     async def _show_history(self, seat: Seat) -> None:
         if missing := seat.bars_missing:

@@ -32,10 +32,11 @@ class BrainGuard:
     Made on the loop's own thread.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, thinking: Callable[[], Seat | None], clock: Clock) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, thinking: Callable[[], Seat | None], clock: Clock, engine: str) -> None:
         self._loop = loop
         self._thinking = thinking
         self._clock = clock
+        self._engine = engine
         self._turns = 0
         self._loop_thread = get_ident()
         self._stop = Event()
@@ -68,7 +69,9 @@ class BrainGuard:
         reason = f"its brain did not return for {STUCK_S:g} s"
         log.critical("a brain holds the loop: its bot is halted and the engine ends", bot=seat.bot.code, stack=stack)
         try:
-            faults.brain_halt_write(seat.bot.code, reason=reason, at=self._clock.now())
+            at = self._clock.now()
+            faults.brain_halt_write(seat.bot.code, reason=reason, stack=stack, at=at)
+            faults.engine_end_write(self._engine, at=at)
         except AnyDatabaseError as e:
             log.error("the halt could not be written", error=str(e))
         connections.close_all()

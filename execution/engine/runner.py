@@ -384,7 +384,7 @@ class Runner:
                 pass
 
     def apply(self, news: Poll, *, asked: float | None = None) -> None:
-        """What the poll found: settings before halts before commands. Halts before the brains too: one of them may never return.
+        """What the poll found: settings before halts before commands, and the brains last: one of them may never return.
 
         `asked` (monotonic) is when it was asked for: entries go on by it, unless it tells of a halt that must first be in force.
         """
@@ -396,7 +396,6 @@ class Runner:
         missing = tuple(h for h in news.halts if h.halt_id not in state.halts and h.halt_id not in self._loop.halts_cleared)
         if missing:
             self.take(HaltsLoaded(at=self.now(), halts=missing))
-            self._floor.brains_stop()
         elif asked is not None:
             self._outbox.news_heard(asked=asked)
         if news.settings is not None:
@@ -407,6 +406,7 @@ class Runner:
                 quote = self._floor.quote(command.target) if command.decision is not None else None
                 self.take(Commanded(at=self.now(), command=in_time_of(self._clock, command), quote=quote))
         self._asked = {command.command_id for command in news.commands}
+        self._floor.brains_settle()
 
     @property
     def settings_version(self) -> int:

@@ -100,7 +100,7 @@ class EngineWorker(Worker):  # type: ignore[misc]
         supervisor = self._supervisor = Supervisor(
             parts, kill_file=settings.KILL_FILE, killed=self._killed, fsync_ms=fsync_ms(var_dir)
         )
-        guard = BrainGuard(loop, thinking=supervisor.thinking, clock=clock)
+        guard = BrainGuard(loop, thinking=supervisor.thinking, clock=clock, engine=self.name)
         writer.start()
         guard.start()
         log.info("engine started", engine=self.name)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from execution.core.messages import Commanded, CommandStatus, Event, SendCancel
 from execution.core.orders import Purpose
-from execution.models import Account, Alarm, Bot, BotLog, Command, Order, PoisonEvent
+from execution.models import Account, Alarm, Bot, BotLog, Command, Engine, Order, PoisonEvent
 from execution.store.journal import EVENT_ENCODER
 from execution.store.settings import desk_settings_from_rows
 from risk.core.units import Instrument, ScopeKind, Side
@@ -65,13 +65,37 @@ def halt_write(account_id: int, *, cause: HaltCause, reason: str, at: datetime) 
     )
 
 
-def brain_halt_write(bot: str, *, reason: str, at: datetime) -> None:
-    """Halt a bot whose brain never returned: the process ends now, and the bot must not be started with the next one."""
+def brain_halt_write(bot: str, *, reason: str, stack: str, at: datetime) -> None:
+    """Halt a bot whose brain never returned, with an alarm that stands as long as the halt, and keep in its log where it stood.
+
+    The process ends now, and the bot must not be started with the next one.
+    """
     standing = {"scope": ScopeKind.BOT, "scope_key": bot, "cause": HaltCause.BRAIN_ERRORS, "cleared_at": None}
-    if not Halt.objects.filter(**standing).exists():
-        halt_id = f"brain:{bot}:{int(at.timestamp() * 1000)}"
-        Halt.objects.create(halt_id=halt_id, mode=HaltMode.HALTED, reason=reason[:300], by="engine", at=at, **standing)
-    botlog_write(bot, level="ERROR", text=reason, at=at)
+    halt = Halt.objects.filter(**standing).first() or Halt.objects.create(
+        halt_id=f"brain:{bot}:{int(at.timestamp() * 1000)}",
+        mode=HaltMode.HALTED,
+        reason=reason[:300],
+        by="engine",
+        at=at,
+        **standing,
+    )
+    botlog_write(bot, level="ERROR", text=f"{reason}\n{stack}", at=at)
+    for account_id in Bot.objects.filter(code=bot).values_list("account_id", flat=True):
+        alarm_write(
+            account_id,
+            f"halt:{halt.halt_id}",
+            title=f"Bot {bot} is stopped: its brain does not return",
+            cause=reason,
+            consequence=f"The engine had to end and starts again without it. The bot {bot} is halted until a person clears it; stops stay.",
+            to_do="Read in the bot's log where it stood, repair the brain and start the engine again; then clear the halt.",
+            at=at,
+            bot=bot,
+        )
+
+
+def engine_end_write(name: str, *, at: datetime) -> None:
+    """The engine ends itself: who looks later must not take it for one that was killed."""
+    Engine.objects.filter(name=name).update(stopped_at=at)
 
 
 def botlog_write(bot: str, *, level: str, text: str, at: datetime) -> None:
@@ -81,7 +105,16 @@ def botlog_write(bot: str, *, level: str, text: str, at: datetime) -> None:
 
 
 def alarm_write(
-    account_id: int, key: str, *, title: str, cause: str, consequence: str, to_do: str, at: datetime, priority: int = 1
+    account_id: int,
+    key: str,
+    *,
+    title: str,
+    cause: str,
+    consequence: str,
+    to_do: str,
+    at: datetime,
+    priority: int = 1,
+    bot: str = "",
 ) -> None:
     """Raise an alarm that no Desk can raise; it stands once per key until `alarm_return`."""
     Alarm.objects.get_or_create(
@@ -94,6 +127,7 @@ def alarm_write(
             "cause": cause[:300],
             "consequence": consequence[:300],
             "to_do": to_do[:300],
+            "bot": bot,
             "raised_at": at,
         },
     )

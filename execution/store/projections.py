@@ -285,7 +285,10 @@ class Projection:
                 case Publish(kind="signal"):
                     self._signal(effect, fold)
                 case Publish(kind="halt_cleared"):
-                    self._cleared.append((DECODERS["halt"].decode(effect.body), at, by))
+                    halt = DECODERS["halt"].decode(effect.body)
+                    self._cleared.append((halt, at, by))
+                    # the alarm of a halt that no Desk set (a brain that never returned) stands as long as the halt
+                    self._alarms[f"halt:{halt.halt_id}"] = at
                 case Publish(kind="alarm" | "alarm_cleared"):
                     self._alarm(effect, at)
                 case Publish():

@@ -16,7 +16,7 @@ from channels.db import database_sync_to_async
 
 from execution.brains import brains
 from execution.brains.base import HOLD, Bar, Brain, Decision, Quote, View
-from execution.core.controls import AccountState
+from execution.core.controls import AccountState, BotStatus
 from execution.core.messages import SignalKind, Timing, Trade
 from execution.core.ports import Broker, Feed
 from execution.core.state import DeskState
@@ -200,7 +200,7 @@ class Engine:
         return len(slots) == 1 and slots[0].runner is not None and slots[0].runner.is_open
 
     async def active(self) -> None:
-        """Wait until the account has started, agrees with the venue, is warm (but for who may not run), and knows a price."""
+        """Wait until the account has started, agrees with the venue, is warm (but for who does not run), and knows a price."""
         await until(lambda: self.is_open and self._is_warm(self.runner.desk.state))
         self.market.quote(self.market.price)
         await until(lambda: self.is_open and self._is_ready(self.runner.desk.state.account))
@@ -208,7 +208,9 @@ class Engine:
     def _is_warm(self, state: DeskState) -> bool:
         has_started = state.token == self.runner.lease.token and state.account.is_reconciled
         halted = {halt.scope.key for halt in state.halts.values() if halt.cause is HaltCause.BRAIN_ERRORS}
-        return has_started and all(bot.is_warm or bot.code in halted for bot in state.bots.values())
+        return has_started and all(
+            bot.is_warm or bot.code in halted or bot.status is BotStatus.STOPPED for bot in state.bots.values()
+        )
 
     @staticmethod
     def _is_ready(account: AccountState) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -27,7 +28,7 @@ from risk.models import Halt
 from risk.models import Instrument as InstrumentRow
 from tests.conftest import NOON
 from tests.core.builders import BTC, D, settings
-from tests.engine.desk import BOT, Place, Scripted
+from tests.engine.desk import BOT, Engine, Place, Scripted
 from tests.engine.test_runner import command, enter
 from tests.engine.test_supervisor import until_rows
 from tests.engine.venue import until
@@ -200,16 +201,49 @@ async def test_it_does_not_run_the_brain_of_a_bot_that_was_halted_for_it(place: 
     """Not after a restart, not to warm up, not on a quote: one that never returned would end the engine again."""
     made: list[str] = []
     monkeypatch.setattr(Scripted, "__init__", lambda self, instrument, params: made.append(instrument.symbol))
-    await place.rows(lambda: faults.brain_halt_write(BOT, reason="its brain did not return for 2 s", at=timezone.now()))
+    await place.rows(lambda: faults.brain_halt_write(BOT, reason="its brain did not return for 2 s", stack="", at=timezone.now()))
     async with place.engine() as engine:
         await engine.active()
         await until(lambda: engine.runner.checklist.phase == "ACTIVE")
         assert (made, Scripted.views) == ([], [])
         (halt_id,) = engine.runner.desk.state.halts
+        alarm = await place.rows(Alarm.objects.get)
+        assert (alarm.title, alarm.bot, alarm.returned_at) == (f"Bot {BOT} is stopped: its brain does not return", BOT, None)
         scope = Scope(ScopeKind.BOT, BOT)
         await place.rows(lambda: command(place, CommandKind.CLEAR, scope, halt_id=halt_id))
         await place.rows(lambda: command(place, CommandKind.START, scope))
         await until(lambda: engine.runner.desk.state.bots[BOT].status is BotStatus.RUNNING)
         assert made == ["BTCUSDT"]
         await enter(place, engine)
+        await until_rows(place, lambda: Alarm.objects.exclude(returned_at=None).exists())
     assert await place.rows(PaperOrder.objects.count) == 3
+
+
+def _is_shown(engine: Engine, quote: Quote) -> bool:
+    return engine.runner._floor.quote(quote.symbol) == quote
+
+
+@pytest.mark.db
+async def test_it_runs_no_line_of_a_brain_whose_bot_is_not_started(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither to make it, nor to warm up, nor on a price: Start does all that, and Stop ends it."""
+    made: list[str] = []
+    monkeypatch.setattr(Scripted, "__init__", lambda self, instrument, params: made.append(instrument.symbol))
+    await place.rows(lambda: Bot.objects.update(should_run=False))
+    scope = Scope(ScopeKind.BOT, BOT)
+    async with place.engine() as engine:
+        await engine.active()
+        await until(lambda: engine.runner.checklist.phase == "ACTIVE")
+        bots = engine.runner.desk.state.bots
+        assert (made, Scripted.views, bots[BOT].status) == ([], [], BotStatus.STOPPED)
+        for n in (1, 2):
+            await place.rows(lambda: command(place, CommandKind.START, scope))
+            await until(lambda: bots[BOT].status is BotStatus.RUNNING)
+            assert made == ["BTCUSDT"] * n
+            place.market.quote(61000 + n)
+            await until(lambda: bool(Scripted.views))
+            await place.rows(lambda: command(place, CommandKind.STOP, scope))
+            await until(lambda: bots[BOT].status is BotStatus.STOPPED and not bots[BOT].is_warm)
+            Scripted.views.clear()
+            last = place.market.quote(61010 + n)
+            await until(partial(_is_shown, engine, last))
+            assert Scripted.views == []

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
+from django.utils import timezone
 
 from execution.engine import guard as guards
 from execution.engine import worker as workers
 from execution.engine.clock import Clock
 from execution.engine.guard import EXIT_STUCK, BrainGuard
 from execution.engine.worker import EngineWorker
-from execution.models import Bot, BotLog, Engine
+from execution.models import Alarm, Bot, BotLog
+from execution.models import Engine as EngineRow
 from execution.services import kill_by_file
 from risk.core.units import ScopeKind
 from risk.models import Halt
@@ -69,7 +71,7 @@ async def test_it_hears_hints_and_stops_politely_at_a_signal(place: Place, setti
     await layer.group_send(f"account.{place.account.pk}", {"type": "hint"})
     await asyncio.wait_for(hinted.wait(), 5)
     await end(worker, task)
-    assert (await place.rows(Engine.objects.get)).stopped_at is not None
+    assert (await place.rows(EngineRow.objects.get)).stopped_at is not None
 
 
 async def test_it_works_without_a_layer_and_hears_again_when_it_is_back(
@@ -102,18 +104,26 @@ async def test_it_ends_the_process_when_a_brain_never_returns(place: Place, monk
     def leave(code: int) -> None:
         codes.append(code)
         ended.set()
+        guard._stop.set()
 
     monkeypatch.setattr(guards, "STUCK_S", 0.2)
     monkeypatch.setattr(guards, "_LOOK_S", 0.05)
     monkeypatch.setattr(os, "_exit", leave)
     bot = await place.rows(Bot.objects.get)
-
+    now = timezone.now()
+    await place.rows(lambda: EngineRow.objects.create(name="one", pid=1, host="box", version="1", started_at=now, seen_at=now))
     seat: Any = SimpleNamespace(bot=SimpleNamespace(code=BOT))
-    guard = BrainGuard(asyncio.get_running_loop(), thinking=lambda: seat, clock=Clock())
+    guard = BrainGuard(asyncio.get_running_loop(), thinking=lambda: seat, clock=Clock(), engine="one")
     guard.start()
     assert ended.wait(10)
     guard.stop()
     assert codes[0] == EXIT_STUCK
     halt = await place.rows(Halt.objects.get)
     assert (halt.scope, halt.scope_key) == (ScopeKind.BOT, bot.code)
-    assert "did not return" in (await place.rows(BotLog.objects.get)).text
+    line = (await place.rows(BotLog.objects.get)).text
+    assert ("did not return" in line, "ended.wait" in line) == (True, True), "what and where"
+    alarm = await place.rows(Alarm.objects.get)
+    assert (alarm.account_id, alarm.bot, alarm.priority) == (place.account.pk, BOT, 1)
+    assert alarm.title == f"Bot {BOT} is stopped: its brain does not return"
+    assert all((alarm.cause, alarm.consequence, alarm.to_do))
+    assert (await place.rows(EngineRow.objects.get)).stopped_at is not None, "it was not killed: it ended itself"
