@@ -485,12 +485,14 @@ def _unreadable(place: Place) -> Command:
 
 
 async def test_it_loads_a_halt_that_was_written_while_no_engine_lived(place: Place) -> None:
+    async with place.engine("before") as engine:
+        await engine.active()
     await place.rows(
         lambda: Halt.objects.create(
             halt_id="h1", scope="FIRM", mode="HALTED", cause="MANUAL", reason="storm", by="bob", at=timezone.now()
         )
     )
-    async with place.engine() as engine:
+    async with place.engine("after") as engine:
         await engine.active()
         assert list(engine.runner.desk.state.halts) == ["h1"]
         Scripted.script.append(buy())
