@@ -400,7 +400,8 @@ class Auditor:
             self._bare[symbol].see(fact.t, uncovered)
             if not uncovered:
                 self._alarmed.pop(symbol, None)
-            if isinstance(fact, Filled) and not self.venue.positions[symbol] and not self.venue.orders[fact.key].is_foreign:
+            is_its_own = isinstance(fact, Filled) and fact.symbol == symbol and not self.venue.orders[fact.key].is_foreign
+            if is_its_own and not self.venue.positions[symbol]:
                 self._waived.discard(symbol)
                 self._stops[symbol] = {key: px for key, px in self._stops[symbol].items() if self._may_fill(key)}
                 self._beyond_since.pop(symbol, None)
