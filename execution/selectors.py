@@ -284,7 +284,7 @@ class Overview:
 
     def _judged(self, bot: Bot) -> Effective:
         if not bot.is_enabled:
-            return Effective("DISABLED", detail="It trades nothing. It is enabled in the admin, and then started.")
+            return self._disabled(bot)
         halts = sorted(self.halts_over(bot), key=lambda h: (h.mode != HaltMode.HALTED, h.cause == HaltCause.PAUSE))
         if halts:
             worst = halts[0]
@@ -297,6 +297,17 @@ class Overview:
         if status != BotStatus.RUNNING:
             return Effective(status)
         return self._restricted_by_symbol(bot) or self._restricted_by_account(bot) or Effective("ACTIVE")
+
+    def _disabled(self, bot: Bot) -> Effective:
+        """Disabled, whatever else; a halt of its own that stands is told, and can be cleared."""
+        told = "It trades nothing. It is enabled in the admin, and then started."
+        own = next((h for h in self.halts_over(bot) if h.scope == ScopeKind.BOT and h.cause != HaltCause.PAUSE), None)
+        if own is None:
+            return Effective("DISABLED", detail=told)
+        mode = "halted" if own.mode == HaltMode.HALTED else "reduce only"
+        return Effective(
+            "DISABLED", halt=own, detail=f"{told} It is {mode} besides, by {own.by}: {own.reason or own.cause.lower()}"
+        )
 
     def _restricted_by_symbol(self, bot: Bot) -> Effective | None:
         for symbol in self.symbols_of.get(bot.pk, []):

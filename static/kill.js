@@ -28,7 +28,8 @@
     const f = form();
     if (!f) return;
     const { scope, all, found, where } = reached(f);
-    f.querySelector("[data-counts]").textContent = `${entries(found.entries)} working · ${several(found.legs, "leg")} · ${several(found.positions, "position")}`;
+    const old = document.body.classList.contains("is-lost") ? " · old: counted before this page lost the desk" : "";
+    f.querySelector("[data-counts]").textContent = `${entries(found.entries)} working · ${several(found.legs, "leg")} · ${several(found.positions, "position")}${old}`;
     f.querySelector("[data-says=cancel]").textContent = `Cancels ${entries(found.entries)}. ${found.legs ? `${several(found.legs, "protective leg")} ${found.legs === 1 ? "stays" : "stay"}` : "There is no protective leg to keep"}; positions stay.`;
     f.querySelector("[data-says=flatten]").innerHTML = `Cancels ${entries(found.entries)}, closes ${several(found.positions, "position")} at market, about ${found.about}; each one's legs go as it closes.${scope === "FIRM" ? " Type <b>flatten</b>." : ""}`;
     const choice = f.querySelector("[name=choice]:checked").value;
@@ -37,7 +38,7 @@
     if (word) f.querySelector("[data-word]").innerHTML = `Type <b>${word}</b>`;
     f.querySelector("[data-fire]").textContent = `Kill ${found.environment} ${where}: ${verb}`;
     f.querySelector("[data-recent]").replaceChildren(...(all.recent || []).map((text) => { const p = document.createElement("p"); p.className = "muted"; p.textContent = text; return p; }));
-    f.querySelector("[name=seen]").value = `${entries(found.entries)}, ${several(found.legs, "leg")}, ${several(found.positions, "position")}`;
+    f.querySelector("[name=seen]").value = `${entries(found.entries)}, ${several(found.legs, "leg")}, ${several(found.positions, "position")}${old}`;
   }
 
   desk.openKill = (scope, key) => {
@@ -58,6 +59,7 @@
   });
 
   body.addEventListener("input", told);
+  document.addEventListener("desk:lost", () => { if (dialog.open) told(); });
 
   // a halt's button says the same of its own form
   document.addEventListener("input", (event) => {

@@ -222,7 +222,7 @@
     const silent = performance.now() - heardAt;
     const isLost = silent > LOST_MS;
     if (isLost) {
-      lost.textContent = `This page lost the desk ${desk.span(Math.floor(silent / 1000) * 1000).replace(".0", "")} ago. Nothing below is current. Stops resting at the venue still work.`;
+      lost.firstElementChild.textContent = `This page lost the desk ${desk.span(Math.floor(silent / 1000) * 1000).replace(".0", "")} ago. Nothing below is current. Stops resting at the venue still work.`;
       say("lost the desk", "bad");
     } else if (!lost.hidden && !isResyncing) {
       say("live", "");
@@ -230,6 +230,7 @@
     if (lost.hidden === isLost) {
       lost.hidden = !isLost;
       document.body.classList.toggle("is-lost", isLost);
+      document.dispatchEvent(new Event("desk:lost"));
       titled();
     }
   }, 1000);

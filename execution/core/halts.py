@@ -15,7 +15,7 @@ from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 
 DESK = "the desk"
-_WORDS = {HaltMode.REDUCE_ONLY: "reduce-only", HaltMode.HALTED: "halted"}
+_WORDS = {HaltMode.REDUCE_ONLY: ("reduce-only", "no new entries"), HaltMode.HALTED: ("halted", "no order of a bot passes")}
 
 
 def impose(turn: Turn, halt: Halt, *, spared: str = "") -> int:
@@ -54,12 +54,13 @@ def latch(
         at=turn.at,
     )
     impose(turn, halt, spared=spared)
+    word, effect = _WORDS[mode]
     turn.alarm(
         f"halt:{halt.halt_id}",
         priority=priority,
         title=title,
         cause=reason,
-        consequence=f"The {scope} is {_WORDS[mode]} until a person clears it: no new entries, working ones are being canceled, stops stay.",
+        consequence=f"The {scope} is {word} until a person clears it: {effect}, working entries are canceled, stops stay.",
         to_do=to_do,
         bot=scope.key if scope.kind is ScopeKind.BOT else "",
         symbol=scope.key if scope.kind is ScopeKind.INSTRUMENT else "",

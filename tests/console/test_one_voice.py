@@ -14,11 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from execution import selectors, services
+from execution.core.conditions import TAPE_OVER
 from execution.core.controls import BotStatus
+from execution.core.messages import KillChoice
 from execution.core.orders import OrdStatus
-from execution.models import Bot, BotInstrument, BotState, Bracket, Engine, Fill, Lease, Order, Signal, SymbolState
+from execution.models import Bot, BotInstrument, BotState, Bracket, Command, Engine, Fill, Lease, Order, Signal, SymbolState
 from execution.selectors import Overview
 from execution.services import ActRefused
+from risk.core.units import Scope, ScopeKind
 from risk.models import Halt
 from tests.console import factories
 from tests.console.conftest import client_of
@@ -129,7 +132,7 @@ def session_pnl(desk: DeskRows, code: str) -> str:
 def test_it_shows_a_bot_its_own_result_only(calm: DeskRows, successor: Bot) -> None:
     Fill.objects.filter(bot="ema-btc").update(realised=Decimal("-17.15"), fee=Decimal("0.62"))
     assert ">0.00<" in session_pnl(calm, "mom-btc")
-    assert ">0.00<" in session_pnl(calm, "ema-btc")
+    assert ">−17.77<" in session_pnl(calm, "ema-btc"), "disabled, it has still made what it made"
     entry = factories.order(calm.account, "mom-btc", "BTCUSDT", "SELL", "0.1", ord_status=OrdStatus.FILLED)
     Fill.objects.filter(pk=factories.fill(entry, "0.1", "61500").pk).update(realised=Decimal("5.62"), fee=Decimal("0.62"))
     assert ">+5.00<" in session_pnl(calm, "mom-btc")
@@ -168,6 +171,94 @@ def test_the_clear_of_a_firm_names_only_the_bots_that_ran(calm: DeskRows, bob: U
         )
     html = client_of(bob).get(reverse("console:halt-clear", args=[row.halt_id])).content.decode()
     assert "3 bots that ran (chan-sol, ema-btc, ema-ltc) come back paused" in html
+
+
+@pytest.mark.parametrize(
+    ("scope", "key", "whose"),
+    [
+        ("FIRM", "", "any bot"),
+        ("ACCOUNT", "paper", "a bot of this account"),
+        ("BOT", "ema-btc", "this bot"),
+        ("INSTRUMENT", "BTCUSDT", "a bot in this symbol"),
+    ],
+)
+def test_the_banner_says_what_a_halt_does_and_to_whom(calm: DeskRows, scope: str, key: str, whose: str) -> None:
+    Halt.objects.create(halt_id="h", scope=scope, scope_key=key, mode="HALTED", cause="MANUAL", by="maria", at=calm.at)
+    [line] = strip.kill_lines(look(calm))
+    assert line.told == f"no order of {whose} passes; working entries are canceled, stops stay"
+
+
+@pytest.mark.parametrize("mode", ["HALTED", "REDUCE_ONLY"])
+def test_a_halt_of_a_disabled_bot_is_no_trouble_and_stands_at_the_bot(calm: DeskRows, alice: User, mode: str) -> None:
+    Halt.objects.create(
+        halt_id="h", scope="BOT", scope_key="mr-eth", mode=mode, cause="BRAIN_ERRORS", reason="it raised", by="the desk", at=calm.at
+    )
+    factories.alarm(calm.account, "Bot mr-eth is stopped", 1, key="halt:h", bot="mr-eth")
+    assert len(strip.troubles(look(calm))) == 2
+    Bot.objects.filter(code="mr-eth").update(is_enabled=False)
+    seen = look(calm)
+    assert (strip.troubles(seen), strip.kill_lines(seen)) == ([], [])
+    bot = next(bot for bot in seen.bots if bot.code == "mr-eth")
+    assert strip.bot_state(seen.effective(bot)) == ("Disabled", "quiet")
+    assert strip.bot_button(bot, seen.effective(bot))[0] == "Clear…"
+    html = client_of(alice).get(reverse("console:bot", args=["mr-eth"])).content.decode()
+    assert "besides, by the desk: it raised" in html
+
+
+def test_a_kill_of_a_disabled_bot_is_told_until_it_is_verified(calm: DeskRows) -> None:
+    Bot.objects.filter(code="mr-eth").update(is_enabled=False)
+    act = services.kill(scope=Scope(ScopeKind.BOT, "mr-eth"), choice=KillChoice.CANCEL, by="maria", idempotency_key="k")
+    assert [line.is_verified for line in strip.kill_lines(look(calm))] == [False]
+    Command.objects.filter(act=act).update(status="DONE", answered_at=calm.at)
+    assert strip.kill_lines(look(calm)) == []
+
+
+@pytest.mark.parametrize(
+    ("halts", "phase", "told"),
+    [
+        ([], "ACTIVE", "ACTIVE"),
+        ([("FIRM", "", "HALTED", "KILL")], "ACTIVE", "KILLED"),
+        ([("ACCOUNT", "paper", "REDUCE_ONLY", "DAILY_LOSS"), ("FIRM", "", "HALTED", "KILL")], "STARTING", "KILLED · STARTING"),
+        ([("ACCOUNT", "paper", "REDUCE_ONLY", "PAUSE"), ("FIRM", "", "REDUCE_ONLY", "DRAWDOWN")], "ACTIVE", "REDUCE ONLY"),
+        ([("BOT", "ema-btc", "HALTED", "KILL"), ("ACCOUNT", "other", "HALTED", "KILL")], "GUARD", "GUARD"),
+    ],
+)
+def test_the_card_says_what_an_account_may_do(
+    calm: DeskRows, alice: User, halts: list[tuple[str, str, str, str]], phase: str, told: str
+) -> None:
+    calm.account.state.phase = phase
+    calm.account.state.save()
+    for n, (scope, key, mode, cause) in enumerate(halts):
+        Halt.objects.create(halt_id=f"h{n}", scope=scope, scope_key=key, mode=mode, cause=cause, by="maria", at=calm.at)
+    html = client_of(alice).get(reverse("console:desk")).content.decode()
+    assert f"<small>simulated · {told}" in html
+
+
+def test_a_session_says_whose_fills_it_counts(calm: DeskRows, alice: User) -> None:
+    browser = client_of(alice)
+    for name in ("desk", "bots"):
+        assert "Session PnL counts a bot's own fills" in browser.get(reverse(f"console:{name}")).content.decode()
+    html = browser.get(reverse("console:bot", args=["mr-eth"])).content.decode()
+    assert "Session PnL, own fills net of fees" in html
+    assert "ETHUSDT session, all bots" in html
+    assert " before fees, fees " in html
+
+
+def test_the_page_holds_the_line_to_type_when_it_loses_the_desk(calm: DeskRows, alice: User, dora: User) -> None:
+    html = client_of(alice).get(reverse("console:desk")).content.decode()
+    [banner] = [line for line in html.splitlines() if 'id="lost"' in line]
+    assert "manage.py kill --firm</code>" in banner
+    assert "kill --firm" not in client_of(dora).get(reverse("console:desk")).content.decode()
+
+
+def test_a_tape_that_is_over_says_so_of_its_bots_and_its_orders(calm: DeskRows) -> None:
+    state = calm.account.state
+    state.links_down = {"PRICES": TAPE_OVER}
+    state.save()
+    seen = look(calm)
+    assert "Reduce only" in cells.bot_state(seen.bots[0], Context(seen, TRADER))
+    assert "<small>the end of the tape</small>" in cells.bot_state(seen.bots[0], Context(seen, TRADER))
+    assert [lamp.text for lamp in strip.lamps(seen)][:2] == ["the tape is over", "the tape is over"]
 
 
 # --- signals -------------------------------------------------------------------------------------------------------------------

@@ -174,7 +174,8 @@ def bot_state(bot: Bot, context: Context) -> Html:
     word, css = strip.bot_state(effective)
     state = chip(word, css, strip.state_told(effective))
     closed = closed_markets(context.look.symbols_of.get(bot.pk, []), context.look)
-    return format_html("{} <small>{}</small>", state, closed) if closed else state
+    told = " · ".join(part for part in (effective.level if effective.name == "REDUCE_ONLY" else "", closed) if part)
+    return format_html("{} <small>{}</small>", state, told) if told else state
 
 
 def closed_markets(symbols: list[str], look: Overview) -> str:
@@ -202,7 +203,7 @@ def bot_unrealised(bot: Bot, context: Context) -> Html:
 
 
 def bot_session(bot: Bot, context: Context) -> Html:
-    return _gain(sum((context.look.session_result(bot, symbol) for symbol in context.look.trades_now(bot)), ZERO))
+    return _gain(sum((context.look.session_result(bot, symbol) for symbol in context.look.symbols_of.get(bot.pk, [])), ZERO))
 
 
 def bot_price_age(bot: Bot, context: Context) -> Html:

@@ -115,7 +115,14 @@ def desk_context(look: Overview) -> dict[str, Any]:
     """What the Desk page adds to the strip."""
     return {
         "cards": [
-            (account, look.states.get(account.pk), look.meters(account), open_pnl(look, account.pk)) for account in look.accounts
+            (
+                account,
+                look.states.get(account.pk),
+                strip.account_state(look, account),
+                look.meters(account),
+                open_pnl(look, account.pk),
+            )
+            for account in look.accounts
         ],
         "died": died(look),
         "fleet_order": fleet_sorted(look),

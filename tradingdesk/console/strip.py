@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from execution.core.messages import CommandStatus, StepState
 from execution.models import Account, Alarm, Bot, Command, Position
@@ -148,7 +148,10 @@ def _orders_lamp(look: Overview) -> Lamp:
         state = look.states.get(account.pk)
         if state and "ORDERS" in state.links_down:
             return Lamp("Orders", f"{account.name} link down", "bad")
-    proofs = [(state.orders_proof_at, a) for a in look.accounts if (state := look.states.get(a.pk)) and state.orders_proof_at]
+    known = [(state, a) for a in look.accounts if (state := look.states.get(a.pk)) and not tape_is_over(state)]
+    proofs = [(state.orders_proof_at, a) for state, a in known if state.orders_proof_at]
+    if not known and tapes_over(look):
+        return Lamp("Orders", "the tape is over")
     if not proofs:
         return Lamp("Orders", "no proof yet", "warn" if look.accounts else "")
     at, account = min(proofs, key=lambda pair: pair[0])
@@ -202,23 +205,45 @@ def _venue_lamp(look: Overview) -> Lamp:
 
 
 def kill_lines(look: Overview) -> list[KillLine]:
-    """Every halt in mode HALTED, widest first, with what is still unverified."""
+    """Every halt in mode HALTED, widest first, with what is still unverified. Of a disabled bot only a kill that is not verified."""
     order = [ScopeKind.FIRM, ScopeKind.ACCOUNT, ScopeKind.INSTRUMENT, ScopeKind.BOT]
     halted = [h for h in look.halts if h.mode == HaltMode.HALTED]
-    return [_kill_line(look, h) for h in sorted(halted, key=lambda h: (order.index(ScopeKind(h.scope)), h.at))]
+    found = [_kill_line(look, h) for h in sorted(halted, key=lambda h: (order.index(ScopeKind(h.scope)), h.at))]
+    return [line for line in found if not (line.is_verified and _stops_nothing(look, line.halt))]
+
+
+def _stops_nothing(look: Overview, halt: Halt) -> bool:
+    """Whether it stands over a bot that is disabled, and trades nothing anyway. It is shown at the bot."""
+    return halt.scope == ScopeKind.BOT and any(bot.code == halt.scope_key and not bot.is_enabled for bot in look.bots)
 
 
 def _kill_line(look: Overview, halt: Halt) -> KillLine:
     commands = look.kill_commands(halt)
     pending = [c for c in commands if c.status in (CommandStatus.PENDING, CommandStatus.RUNNING)]
     if halt.cause != HaltCause.KILL:
-        told, is_verified = mark_safe("blocks every bot here; orders were not touched"), True
+        told, is_verified = _halt_told(halt), True
     elif pending:
         told, is_verified = format_html("<strong>not verified yet</strong>: {}", _waiting_for(look, pending)), False
     else:
         answered = max((c.answered_at for c in commands if c.answered_at), default=None)
         told, is_verified = format_html("verified at the venue{}", f" {clock(answered)}" if answered else ""), True
     return KillLine(halt, scope_words(halt.scope, halt.scope_key), told, is_verified)
+
+
+def _halt_told(halt: Halt) -> SafeString:
+    """What a halt does, as its alarm says it."""
+    return format_html("no order of {} passes; working entries are canceled, stops stay", _whose(halt))
+
+
+def _whose(halt: Halt) -> str:
+    match halt.scope:
+        case ScopeKind.BOT:
+            return "this bot"
+        case ScopeKind.INSTRUMENT:
+            return "a bot in this symbol"
+        case ScopeKind.ACCOUNT:
+            return "a bot of this account"
+    return "any bot"
 
 
 def _waiting_for(look: Overview, commands: list[Command]) -> str:
@@ -255,7 +280,7 @@ def troubles(look: Overview) -> list[Trouble]:
     if kill_file_stands():
         found.append(Trouble(1, kill_file_told(), "Show", "#banner"))
     found += list(_halted(look))
-    found += [_alarm(look, alarm) for alarm in look.alarms]
+    found += [_alarm(look, alarm) for alarm in look.alarms if not _is_idle(look, alarm)]
     found += list(_engines_lost(look))
     if not any(t.text.startswith("No engine") for t in found):
         found += list(_prices_late(look))
@@ -288,7 +313,7 @@ def _halted(look: Overview) -> Iterator[Trouble]:
             1 if not line.is_verified else 2, text, "Clear…", reverse("console:halt-clear", args=[line.halt.halt_id]), True
         )
     for halt in look.halts:
-        if halt.mode != HaltMode.HALTED and halt.cause != HaltCause.PAUSE:
+        if halt.mode != HaltMode.HALTED and halt.cause != HaltCause.PAUSE and not _stops_nothing(look, halt):
             text = f"{_opening(scope_words(halt.scope, halt.scope_key))}: reduce only, {halt.reason or halt.cause.lower()}"
             yield Trouble(2, text, "Clear…", reverse("console:halt-clear", args=[halt.halt_id]), True)
 
@@ -297,6 +322,11 @@ def _alarm(look: Overview, alarm: Alarm) -> Trouble:
     where = alarm.symbol or alarm.bot or look.accounts_by_id[alarm.account_id].name
     text = alarm.title if alarm.title.startswith(where) else f"{where}: {_within(alarm.title)}"
     return Trouble(alarm.priority, text, "Show", f"{reverse('console:desk')}#alarm-{alarm.pk}")
+
+
+def _is_idle(look: Overview, alarm: Alarm) -> bool:
+    """Whether it tells of a halt that stops nothing."""
+    return any(alarm.key == f"halt:{halt.halt_id}" and _stops_nothing(look, halt) for halt in look.halts)
 
 
 def _opening(text: str) -> str:
@@ -405,6 +435,23 @@ def title(look: Overview, found: list[Trouble]) -> str:
     return f"Not all right: {len(found)}" if found else "All right"
 
 
+def account_state(look: Overview, account: Account) -> str:
+    """What an account may do now: "KILLED", "HALTED", "REDUCE ONLY", "PAUSED" by its halts, with its phase where that is not ACTIVE."""
+    wide = [h for h in look.halts if h.scope == ScopeKind.FIRM or (h.scope == ScopeKind.ACCOUNT and h.scope_key == account.code)]
+    state = look.states.get(account.pk)
+    phase = str(state.phase) if state is not None else "STOPPED"
+    if not wide:
+        return phase
+    word = _halt_word(min(wide, key=lambda h: (h.cause != HaltCause.KILL, h.mode != HaltMode.HALTED, h.cause == HaltCause.PAUSE)))
+    return word if phase == "ACTIVE" else f"{word} · {phase}"
+
+
+def _halt_word(halt: Halt) -> str:
+    if halt.cause == HaltCause.KILL:
+        return "KILLED"
+    return "PAUSED" if halt.cause == HaltCause.PAUSE else str(halt.mode).replace("_", " ")
+
+
 def bot_state(effective: Effective) -> tuple[str, str]:
     """The word and the class of a state chip: ("Halted (firm)", "bad")."""
     word, css = STATE_WORDS[effective.name]
@@ -425,9 +472,9 @@ def kill_href(kind: str = ScopeKind.FIRM, key: str = "") -> str:
 
 
 def bot_button(bot: Bot, effective: Effective) -> tuple[str, str, bool]:
-    """The one button of a bot's row: label, address, and whether it opens a dialog. A disabled bot has none: the admin enables it."""
+    """The one button of a bot's row: label, address, and whether it opens a dialog. A disabled bot has at most its halt to clear: the admin enables it."""
     match effective.name:
-        case "HALTED" | "REDUCE_ONLY" if effective.halt is not None:
+        case "HALTED" | "REDUCE_ONLY" | "DISABLED" if effective.halt is not None:
             return "Clear…", reverse("console:halt-clear", args=[effective.halt.halt_id]), True
         case "PAUSED" if effective.halt is not None and effective.halt.scope != ScopeKind.BOT:
             return "Clear…", reverse("console:halt-clear", args=[effective.halt.halt_id]), True
