@@ -21,13 +21,13 @@ from django.urls import URLPattern, path, reverse
 
 from risk import services
 from risk.core.units import NO_LIMIT
-from risk.fields import LimitText
+from risk.fields import DecimalText, LimitText
 from risk.models import AccountLimits, AuditEntry, ClassOverride, Instrument, RiskProfile, SymbolOverride
 from risk.selectors import settings_in_force, settings_inherited
 from risk.services import meanings
 from risk.services import settings as settings_services
 from risk.services.changes import CHANGES, Change, limit_text, loosened
-from risk.services.saving import changed_sentence, object_key, reason_problem
+from risk.services.saving import changed_sentence, object_key, reason_problem, row_stored
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
@@ -79,6 +79,16 @@ class AuditedForm(_ModelForm):
         for name, sentence in found.items():
             if name not in self.errors:
                 self.add_error(name if name in self.fields else None, sentence)
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Put what is stored where a text was refused: the page computes with the row. What was typed stays in the form."""
+        row = self.instance
+        numbers = [field for field in row._meta.concrete_fields if isinstance(field, DecimalText)]
+        refused = [field for field in numbers if isinstance(getattr(row, field.name), str)]
+        stored = row_stored(row) if refused else None
+        for field in refused:
+            setattr(row, field.name, getattr(stored, field.name) if stored is not None else field.get_default())
 
     def problems(self) -> dict[str, str]:
         """What the row's service would refuse, a sentence per field."""

@@ -52,9 +52,10 @@ def test_it_saves_and_says_the_version(profile: RiskProfile, risk_page: Client) 
     ("field", "typed", "sentence"),
     [
         ("margin_per_trade", "-1", "Margin per trade must be above 0, was -1."),
-        ("margin_per_trade", "NaN", "Margin per trade must be a number, was NaN."),
-        ("margin_per_trade", "sNaN", "Margin per trade must be a number, was NaN."),
-        ("margin_per_trade", "inf", "Margin per trade cannot be without limit"),
+        ("margin_per_trade", "NaN", "“NaN” is not a number. Write digits, like 0.25 or 1200."),
+        ("margin_per_trade", "none", "Margin per trade cannot be without limit"),
+        ("order_qty_max", "inf", "“inf” is not a number. Write digits, like 0.25 or 1200. No limit is written none."),
+        ("price_age_ms_max", "1.5", "Price age ms max must be at least 50, was 1.5."),
         ("margin_per_trade", "lots", "is not a number"),
         ("leverage", "0", "Leverage must be at least 1, was 0."),
         ("qty_max", "0.0001", "below one lot of BTCUSDT"),
