@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 
+from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
 from execution import selectors
 from execution.core.messages import AdjustmentKind
 from execution.core.orders import OrdStatus
 from execution.core.positions import split_qty
-from execution.models import Adjustment, Bot, Command, Order, Signal
+from execution.models import Adjustment, Bot, Bracket, Command, Order, Signal
 from execution.selectors import Overview
 from risk.core.settings import RiskSettings
 from risk.core.units import AssetClass
-from risk.models import AuditEntry, Instrument
+from risk.models import AuditEntry, ClassOverride, Instrument, RiskProfile, SymbolOverride
 from risk.selectors import settings_effective
+from risk.services.saving import object_key
 from tradingdesk.console.figures import figure, plain, signed, span, words
 from tradingdesk.people.models import User
 
@@ -81,7 +84,7 @@ def signal_told(row: Signal, look: Overview, user: User) -> dict[str, Any]:
     return {
         "gates": gates,
         "denied": denied,
-        "limit_history": _limit_history(denied),
+        **_limit_history(denied, bot, instrument),
         "figures": [
             ("Size", _size_told(row, gates, lot, instrument)),
             ("Order", row.ord_type.replace("_", "-").lower()),
@@ -149,12 +152,32 @@ def level_href(level: str, bot: Bot | None, user: User) -> str:
     return ""
 
 
-def _limit_history(denied: Gate | None) -> AuditEntry | None:
-    """Who last touched the profile or limits that denied."""
-    if denied is None or not denied.level:
-        return None
-    model = "AccountLimits" if denied.level.startswith("account") else "RiskProfile"
-    return AuditEntry.objects.filter(model__iendswith=model).order_by("-seq").first()
+def _limit_history(denied: Gate | None, bot: Bot | None, instrument: Instrument | None) -> dict[str, Any]:
+    """Who last touched the object that the limit came from, and the page of its whole audit."""
+    found = _limit_object(denied.level, bot, instrument) if denied and bot and instrument else None
+    if found is None:
+        return {}
+    model, key = found._meta.label, object_key(found)
+    last = AuditEntry.objects.filter(model=model, key=key).order_by("-seq").first()
+    return {"limit_history": last, "history_href": f"{reverse('console:audit')}?{urlencode({'model': model, 'key': key})}"}
+
+
+def _limit_object(level: str, bot: Bot, instrument: Instrument) -> Model | None:
+    """The row that a level stands for, as the audit knows it even where it is gone by now; None where no setting was the limit."""
+    kind, _, name = level.partition(" ")
+    match kind:
+        case "profile":
+            return RiskProfile(code=name)
+        case "class":
+            return ClassOverride(profile=bot.profile, asset_class=name)
+        case "symbol":
+            return SymbolOverride(profile=bot.profile, instrument=instrument)
+        case "instrument":
+            return instrument
+        case "account" if name in ("limits", "ceiling"):
+            return bot.account.limits
+        case _:
+            return None
 
 
 # --- an order ----------------------------------------------------------------------------------------------------------
@@ -189,6 +212,22 @@ def _moments(row: Order, look: Overview) -> Iterator[Moment]:
 def _command_moment(command: Command) -> Moment:
     told = f"{words(command.act.kind)} by {command.act.by}"
     return Moment(command.created_at, told, command.text or words(command.status), is_asked=command.answered_at is None)
+
+
+# --- an act ------------------------------------------------------------------------------------------------------------
+
+
+def symbols_of_acts(act_ids: Iterable[int]) -> dict[int, str]:
+    """Act → the symbol that its target is, or that the bracket or order it names belongs to; no entry where it names none."""
+    asked = Command.objects.filter(act__in=act_ids).exclude(act__target="").select_related("act")
+    names = {c.act.target for c in asked}
+    found: dict[tuple[int, str], str] = {}
+    for model, field in ((Bracket, "bracket_id"), (Order, "cl_ord_id")):
+        for row in model.objects.filter(**{f"{field}__in": names}).values_list("account_id", field, "symbol"):
+            found[row[0], row[1]] = row[2]
+    known = set(Instrument.objects.filter(symbol__in=names).values_list("symbol", flat=True))
+    told = {c.act_id: found.get((c.account_id, c.act.target), c.act.target) for c in asked}
+    return {act_id: symbol for act_id, symbol in told.items() if symbol in known or symbol in found.values()}
 
 
 # --- an adjustment -----------------------------------------------------------------------------------------------------

@@ -21,15 +21,8 @@ SHOWN: Final = 100
 @require_GET
 def audit(request: HttpRequest) -> HttpResponse:
     access.require_sight(request)
-    filters = filters_of(request, ("by", "action", "key"))
-    rows = AuditEntry.objects.order_by("-seq")
-    if "by" in filters:
-        rows = rows.filter(by=filters["by"])
-    if "action" in filters:
-        rows = rows.filter(action=filters["action"])
-    if "key" in filters:
-        rows = rows.filter(key=filters["key"])
-    shown = list(rows[:SHOWN])
+    filters = filters_of(request, ("by", "action", "model", "key"))
+    shown = list(AuditEntry.objects.filter(**filters).order_by("-seq")[:SHOWN])
     return page(
         request,
         "console/audit.html",

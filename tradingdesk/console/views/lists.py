@@ -29,7 +29,7 @@ PLAIN: Final[dict[str, str]] = {}
 
 
 def filters_of(request: HttpRequest, names: Sequence[str]) -> dict[str, str]:
-    return {name: value for name in names if (value := request.GET.get(name, "").strip()[:40])}
+    return {name: value for name in names if (value := request.GET.get(name, "").strip()[:120])}
 
 
 def topic_of(table: Table, filters: dict[str, str]) -> str:
