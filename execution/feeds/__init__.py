@@ -33,7 +33,7 @@ class Replay(NamedTuple):
 def open_feed(
     spec: str, *, instruments: Mapping[str, Instrument], seed: int, offset: int = 0, clock: Callable[[], datetime]
 ) -> Feed:
-    """The feed that `spec` names: `synthetic[:SEED]` or `replay:PATH[@SPEED]`, SPEED being 1x, 60x, 60 or max.
+    """The feed that `spec` names: `synthetic[:SEED]` or `replay:PATH[@SPEED]`, SPEED being 1, 60 (or 60x) or max.
 
     `seed` is used where the text gives none; `offset` is where the feed stood when it was last open. Raises NotATape for a file
     that cannot be replayed, ValueError for a text that names no feed; both with one sentence for people.
@@ -53,7 +53,7 @@ def replay_of(spec: str) -> Replay:
     """The tape that `replay:PATH[@SPEED]` names. ValueError with one sentence for a text that names none, or no speed."""
     kind, _, text = spec.partition(":")
     if kind.lower() != "replay" or not text or text.startswith("@"):
-        raise ValueError(f"“{spec}” is no feed: write synthetic, synthetic:SEED, or replay:PATH@SPEED (1x, 60x or max).")
+        raise ValueError(f"“{spec}” is no feed: write synthetic, synthetic:SEED, or replay:PATH@SPEED (@1, @60 or @max).")
     path, at, speed = text.rpartition("@")
     # an @ may also be part of the file's name
     if not at or os.path.exists(text):
@@ -66,7 +66,7 @@ def _speed(text: str) -> float | None:
         return None
     speed = float(text.lower().rstrip("x")) if _SPEED.fullmatch(text) else 0.0
     if not 0.0 < speed < float("inf"):
-        raise ValueError(f"A tape cannot run at speed “{text}”: write 1x, 60x or max.")
+        raise ValueError(f"A tape cannot run at speed “{text}”: write @1, @60 or @max.")
     return speed
 
 

@@ -22,7 +22,7 @@ from execution.core.messages import CommandKind, CommandStatus
 from execution.models import Account, Act, Bot, Command
 from execution.services import ActRefused, engine_runs
 from risk.core.units import Scope, ScopeKind
-from risk.models import Instrument
+from risk.models import Halt, Instrument
 
 #: seconds between two looks at the answers
 _LOOK_S: Final = 0.1
@@ -63,7 +63,7 @@ class ActCommand(BaseCommand):
             known_require(scope_of(options))
             for act in self.make(scope_of(options), signed, options):
                 stays = " In force now, and after every restart." if act.kind in _LATCHING else ""
-                self.stdout.write(f"Written: {act}.{stays}")
+                self.stdout.write(f"{_written(act)}.{stays}")
                 follow(act, wait_s=options["wait"], say=self.stdout.write)
             for line in self.remaining(scope_of(options)):
                 self.stdout.write(line)
@@ -71,6 +71,14 @@ class ActCommand(BaseCommand):
             raise CommandError(str(e)) from e
         except DatabaseError as e:
             raise CommandError(f"{no_database(e)} {self.without_database}".rstrip()) from e
+
+
+def _written(act: Act) -> str:
+    """What was written; of a second kill or halt, that the first one stands."""
+    halt = Halt.objects.filter(halt_id=act.halt_id).first() if act.kind in _LATCHING else None
+    if halt is None or halt.at == act.at:
+        return f"Written: {act}"
+    return f"It stood already, since {halt.at:%Y-%m-%d %H:%M:%S} UTC by {halt.by}, and is carried out once more: {act}"
 
 
 def scope_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import json
 import stat
 from collections.abc import Iterator
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -120,13 +121,28 @@ def test_a_tape_goes_on_until_it_is_over_and_then_starts_an_account_of_its_own(d
 
     assert used(f"replay:{tape}@60x", offset=5) == "paper-tape"
     assert used(f"replay:{tape}@60x", offset=9) == "paper-tape"
+    demo_feed_use(f"replay:{tape}@60x")
+    assert "anew" not in demo_playing(), "it was over: the speed is the same"
     assert used(f"replay:{tape}@60x", offset=3) == "paper-tape-2"
-    assert used(f"replay:{tape}@max", offset=0) == "paper-tape-3"
+    demo_feed_use(f"replay:{tape}@max")
+    anew = "It begins anew there, because its speed changed: what it did before is on Paper Tape 2, under At rest."
+    assert anew in demo_playing()
+    assert used(f"replay:{tape}@max", offset=1) == "paper-tape-3"
+    assert anew not in demo_playing()
     assert list(Bot.objects.filter(code__startswith="tape").values_list("code", flat=True)) == [
         "tape-2-btcusd",
         "tape-3-btcusd",
         "tape-btcusd",
     ]
+
+
+def test_a_first_start_says_who_trades(var: Path, tmp_path: Path) -> None:
+    tape, out = tmp_path / "btcusd_minutes.csv", StringIO()
+    tape.write_text("datetime,open,high,low,close,volume\n2020-01-01 00:01,7,8,6,7,1\n")
+    call_command("seed", feed=f"replay:{tape}@60", stdout=out)
+    assert out.getvalue() == (
+        "A demo desk was made: Paper Tape with one bot. Paper Crypto and its four bots trade when you start without --feed.\n"
+    )
 
 
 def test_a_file_that_is_no_tape_changes_nothing(demo: Account, tmp_path: Path) -> None:

@@ -112,6 +112,17 @@ def test_it_refuses_what_does_not_exist(args: tuple[str, ...], bot: Bot) -> None
     assert not Act.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["kill", "halt"])
+def test_it_says_that_it_stood_already(name: str, bot: Bot, engine: Callable[[Answer], None]) -> None:
+    engine_takes(bot.account)
+    engine(answered("DONE"))
+    assert "Written: " in run(name, "--bot", "ema-btc", by="alice")
+    again = run(name, "--bot", "ema-btc", by="bob")
+    assert "It stood already, since " in again
+    assert " UTC by alice, and is carried out once more: " in again
+    assert Halt.objects.count() == 1
+
+
 def test_it_says_that_no_engine_runs(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acting, "_NOBODY_S", 0)
     with pytest.raises(CommandError, match="No engine runs paper-crypto: written, and carried out the moment an engine") as refused:

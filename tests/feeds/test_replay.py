@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import os
 from datetime import UTC, datetime, timedelta
@@ -270,12 +271,16 @@ def test_it_refuses_what_is_not_a_tape_and_names_what_is(tmp_path: Path, content
         ("pipe", "it is not a plain file"),
         ("loop", r"it cannot be read \(Too many levels of symbolic links\)"),
         ("btc.csv", "it holds no bar"),
+        ("nothing.csv", "it is empty"),
+        ("nothing.gz", "it is empty"),
         ("depth.gz", "its first 2,000 lines hold neither a book ticker nor a trade"),
     ],
 )
 def test_it_refuses_what_cannot_be_played_and_says_why(tmp_path: Path, name: str, why: str) -> None:
     tape(tmp_path, MINUTES[:1], "btc.csv")
     tape(tmp_path, [depth(0), depth(1)], "depth.gz")
+    (tmp_path / "nothing.csv").touch()
+    (tmp_path / "nothing.gz").write_bytes(gzip.compress(b"\n"))
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(NotATape, match=f"is not a tape: {why}"):
@@ -299,7 +304,7 @@ def test_it_reads_a_speed(tmp_path: Path, speed: str, label: str) -> None:
 
 @pytest.mark.parametrize("speed", ["0", "0x", "0.0", "-3", "fast", "", "1e3", "nan", "9" * 400])
 def test_it_refuses_a_speed_that_is_none(tmp_path: Path, speed: str) -> None:
-    with pytest.raises(ValueError, match=f"A tape cannot run at speed “{speed}”: write 1x, 60x or max"):
+    with pytest.raises(ValueError, match=f"A tape cannot run at speed “{speed}”: write @1, @60 or @max"):
         open_feed(f"replay:{tape(tmp_path, LINES)}@{speed}", instruments={}, seed=1, clock=lambda: NOON)
 
 

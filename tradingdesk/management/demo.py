@@ -22,7 +22,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Q
 
-from execution.feeds import is_synthetic, replay_of, tape_intervals, tape_is_over
+from execution.feeds import Replay, is_synthetic, replay_of, tape_intervals, tape_is_over
 from execution.models import Account, Bot, FeedOffset
 from execution.services import account_save, bot_save
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, RiskSettings
@@ -124,7 +124,29 @@ def demo_playing() -> str:
         return ""
     replay = replay_of(account.feed)
     pace = "as fast as possible" if replay.speed is None else f"at {replay.speed:g}×"
-    return f"{account.name} plays {replay.path} {pace}. When the tape is over, what it did stays on the pages."
+    anew = _begins_anew(account, replay)
+    return f"{account.name} plays {replay.path} {pace}.{anew} When the tape is over, what it did stays on the pages."
+
+
+def _begins_anew(account: Account, replay: Replay) -> str:
+    """Why a tape that has not moved yet plays on a new account, where it was played at another speed before."""
+    if FeedOffset.objects.filter(account=account).exists():
+        return ""
+    others = Account.objects.filter(code__startswith=TAPE, pk__lt=account.pk, feed__startswith="replay:").order_by("-pk")
+    before = next((other for other in others if replay_of(other.feed).path == replay.path), None)
+    if before is None or replay_of(before.feed).speed == replay.speed:
+        return ""
+    return f" It begins anew there, because its speed changed: what it did before is on {before.name}, under At rest."
+
+
+def demo_made() -> str:
+    """What a first start made, in one sentence: who trades, and where the four bots are while a tape plays."""
+    used = Account.objects.filter(is_enabled=True).order_by("pk").last()
+    if used is None or used.code == CRYPTO:
+        return "A demo desk was made: Paper Crypto with four bots."
+    bots = used.bots.count()
+    count = "one bot" if bots == 1 else f"{bots} bots"
+    return f"A demo desk was made: {used.name} with {count}. Paper Crypto and its four bots trade when you start without --feed."
 
 
 def demo_logins() -> dict[str, str]:

@@ -67,7 +67,9 @@ def open_tape(path: str | Path) -> Tape:
         raise NotATape(path, f"it cannot be read ({_why(damage[0])})")
     if any(line_at(line) for line in head):
         return _with_prices(path, LineTape(path), f"its first {_SYMBOL_LINES:,} lines hold neither a book ticker nor a trade")
-    first = next((line for line in head if line.strip()), b"").decode("utf-8-sig", "replace").strip()
+    if not any(line.strip() for line in head):
+        raise NotATape(path, "it is empty")
+    first = next(line for line in head if line.strip()).decode("utf-8-sig", "replace").strip()
     name = member or path.name
     reader = CsvBars.of_header(first, symbol_of(name)) or LeanBars.of_member(name, path, first)
     if reader is None:

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--bind", default="127.0.0.1", metavar="HOST", help="default: this machine only")
         parser.add_argument(
-            "--feed", metavar="synthetic | replay:PATH[@SPEED]", help="what feeds the demo account; SPEED is 1, 60, max …"
+            "--feed", metavar="synthetic | replay:PATH[@SPEED]", help="what feeds the demo account; SPEED is 1, 60 or max"
         )
         parser.add_argument("--logins", action="store_true", help="show the demo logins again")
 

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from execution.models import Account
 from execution.services import settings_numbered
 from risk.services import Refused
-from tradingdesk.management.demo import BY, demo_feed_use, demo_seed
+from tradingdesk.management.demo import BY, demo_feed_use, demo_made, demo_seed
 
 
 class Command(BaseCommand):
@@ -28,4 +28,4 @@ class Command(BaseCommand):
         # waits and capabilities come from the code, not from rows: a new version of either is a new version of the settings
         settings_numbered(Account.objects.all(), by=BY)
         if is_new:
-            self.stdout.write("A demo desk was made: Paper Crypto with four bots.")
+            self.stdout.write(demo_made())
