@@ -31,8 +31,16 @@ desk.signedOut = (answer) => {
 // Starting, resuming, clearing, and what moves a leg or settles a quantity wait until the page is current; safer acts never do.
 const isRisky = (address) => /\/(start|resume|clear|reset|move|adopt|adopt-and-close|ignore)\/$/.test(new URL(address, location.href).pathname);
 
+// whoever asks the same again has read why not; a line without an address (it came with the page) goes with whatever is asked
+function forgetRefusals(address) {
+  for (const line of document.querySelectorAll("#said .refused, #said .error")) {
+    if ((line.dataset.asked ?? address) === address) line.remove();
+  }
+}
+
 async function act(form, submitter) {
   const address = submitter?.getAttribute("formaction") || form.getAttribute("action") || location.pathname;
+  forgetRefusals(address);
   if (isRisky(address) && (document.body.classList.contains("is-lost") || document.body.classList.contains("is-resyncing"))) {
     refuse(form, "This page is not current. Wait until it has caught up, then ask again.");
     return;
@@ -45,7 +53,7 @@ async function act(form, submitter) {
     if (desk.signedOut(answer)) return;
     const html = await answer.text();
     if (answer.status >= 500 || !answer.headers.get("content-type")?.includes("html")) throw new Error(`the desk answered ${answer.status}`);
-    told(form, html, answer.status);
+    told(form, html, answer.status, address);
   } catch (error) {
     refuse(form, `Not sent: ${error.name === "TimeoutError" ? "the desk did not answer in 10 s" : error.message}. Nothing is known to have happened; ask again.`);
   } finally {
@@ -53,7 +61,7 @@ async function act(form, submitter) {
   }
 }
 
-function told(form, html, status) {
+function told(form, html, status, address) {
   const box = document.createElement("template");
   box.innerHTML = html;
   const into = form.dataset.into && status < 400 ? document.getElementById(form.dataset.into) : null;
@@ -71,7 +79,10 @@ function told(form, html, status) {
   const lines = [...box.content.querySelectorAll(".said")];
   const dialog = form.closest("dialog");
   if (status < 400 || !dialog) {
-    lines.forEach(desk.show);
+    for (const line of lines) {
+      line.dataset.asked = address;
+      desk.show(line);
+    }
     dialog?.close();
   } else if (status === 409 && form.elements.shown) {
     // what it showed is out of date: it shows what is true now, and asks again
