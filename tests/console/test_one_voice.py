@@ -29,6 +29,7 @@ from tests.console.factories import DeskRows
 from tradingdesk.console import cells, page, strip
 from tradingdesk.console.access import Rights
 from tradingdesk.console.cells import Context
+from tradingdesk.console.figures import age, clock, clock_ms
 from tradingdesk.people.models import User
 
 TRADER = Rights("trader", may_trade=True, may_kill=True)
@@ -259,6 +260,29 @@ def test_a_tape_that_is_over_says_so_of_its_bots_and_its_orders(calm: DeskRows) 
     assert "Reduce only" in cells.bot_state(seen.bots[0], Context(seen, TRADER))
     assert "<small>the end of the tape</small>" in cells.bot_state(seen.bots[0], Context(seen, TRADER))
     assert [lamp.text for lamp in strip.lamps(seen)][:2] == ["the tape is over", "the tape is over"]
+
+
+def test_an_act_on_a_bracket_names_its_symbol_in_dialog_and_audit(calm: DeskRows, alice: User) -> None:
+    bracket = Bracket.objects.get(symbol="SOLUSDT")
+    arm = partial(services.bracket_arm, account=calm.account, stop_px=Decimal(1), by="alice")
+    acts = [arm(target=target, idempotency_key=target) for target in (bracket.bracket_id, "ETHUSDT")]
+    browser = client_of(alice)
+    for act, symbol in zip(acts, ("SOLUSDT", "ETHUSDT"), strict=True):
+        assert f"<h1>Arm: {symbol}, account paper <small>" in browser.get(reverse("console:act", args=[act.pk])).content.decode()
+    html = browser.get(reverse("console:audit")).content.decode()
+    assert f"<small>Act {acts[0].pk} · SOLUSDT</small>" in html
+    assert f"account paper SOLUSDT <small>{bracket.bracket_id}</small></td>" in html
+    assert "account paper ETHUSDT</td>" in html
+
+
+def test_a_time_of_another_day_has_its_day_and_one_to_come_no_age() -> None:
+    now = timezone.now()
+    other = now + timedelta(days=400)
+    assert clock(now) == f"{now:%H:%M:%S}"
+    assert clock(other) == f"{other:%Y-%m-%d %H:%M:%S}"
+    assert clock_ms(other).startswith(f"{other:%Y-%m-%d %H:%M:%S}.")
+    assert age(other, now) == clock(other)
+    assert "data-age" in age(now + timedelta(seconds=1), now)
 
 
 # --- signals -------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django import template
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -18,6 +19,8 @@ from risk.core.portfolio import Reading
 from risk.core.units import HUNDRED, NO_LIMIT, ZERO
 
 NONE = "—"
+#: further ahead than clocks of two machines differ
+_AHEAD = timedelta(seconds=5)
 _TENTH = Decimal("0.1")
 _TWO = Decimal("0.01")
 #: where the next word of a CamelCase name begins
@@ -108,16 +111,21 @@ def direction(value: Decimal | None) -> str:
     return "" if not value else "up" if value > 0 else "down"
 
 
+def _day(at: datetime) -> str:
+    """The day before a time that is not today's, as the times of a tape are; empty today."""
+    return "" if at.astimezone(UTC).date() == timezone.now().astimezone(UTC).date() else f"{at.astimezone(UTC):%Y-%m-%d} "
+
+
 @register.filter
 def clock(at: datetime | None) -> str:
-    """Seconds, UTC: 16:03:22."""
-    return NONE if at is None else f"{at.astimezone(UTC):%H:%M:%S}"
+    """Seconds, UTC: 16:03:22, with its day where that is not today."""
+    return NONE if at is None else f"{_day(at)}{at.astimezone(UTC):%H:%M:%S}"
 
 
 @register.filter
 def clock_ms(at: datetime | None) -> str:
-    """Milliseconds, UTC: 16:03:22.011."""
-    return NONE if at is None else f"{at.astimezone(UTC):%H:%M:%S.%f}"[:-3]
+    """Milliseconds, UTC: 16:03:22.011, with its day where that is not today."""
+    return NONE if at is None else f"{_day(at)}{at.astimezone(UTC):%H:%M:%S.%f}"[:-3]
 
 
 @register.filter
@@ -147,9 +155,11 @@ def span(delta: timedelta) -> str:
 
 
 def age(at: datetime | None, now: datetime) -> SafeString | str:
-    """The age of `at`, which the page keeps counting."""
+    """The age of `at`, which the page keeps counting. A time that is still to come, as a tape's may be, has none: it is told itself."""
     if at is None:
         return NONE
+    if at - now > _AHEAD:
+        return clock(at)
     return format_html('<time data-age="{}" datetime="{}">{}</time>', _epoch_ms(at), at.isoformat(), span(now - at))
 
 

@@ -24,6 +24,7 @@ from risk.core.units import Scope, ScopeKind
 from risk.core.verdict import HaltCause, HaltMode
 from risk.models import Halt, Instrument
 from tradingdesk.console import access, strip
+from tradingdesk.console.explain import symbols_of_acts
 from tradingdesk.console.figures import figure, several
 from tradingdesk.console.forms import KEYS, ClearForm, HaltForm, KillForm, StopForm
 from tradingdesk.console.page import look_of, page
@@ -280,6 +281,7 @@ def progress(row: Act, commands: list[Command]) -> dict[str, Any]:
     return {
         "act": row,
         "scope_words": strip.scope_words(row.scope, row.scope_key),
+        "symbol": symbols_of_acts([row.pk]).get(row.pk, ""),
         "accounts": [(c, steps_of(c, row), strip.waiting_step(c) if c in unfinished else "", verified_text(c)) for c in commands],
         "is_finished": not unfinished,
         "now": timezone.now(),

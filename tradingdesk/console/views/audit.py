@@ -12,6 +12,7 @@ from execution.models import Act, Command
 from risk import audit as trail
 from risk.models import AuditEntry
 from tradingdesk.console import access
+from tradingdesk.console.explain import symbols_of_acts
 from tradingdesk.console.page import look_of, page
 from tradingdesk.console.views.lists import filters_of
 
@@ -23,15 +24,18 @@ def audit(request: HttpRequest) -> HttpResponse:
     access.require_sight(request)
     filters = filters_of(request, ("by", "action", "model", "key"))
     shown = list(AuditEntry.objects.filter(**filters).order_by("-seq")[:SHOWN])
+    commands = commands_answered(request)
+    acts = {int(entry.key) for entry in shown if _act_of(entry)}
+    symbols = symbols_of_acts(acts | {command.act_id for command in commands})
     return page(
         request,
         "console/audit.html",
         look=look_of(request),
-        entries=[(entry, changes(entry.before, entry.after), _act_of(entry)) for entry in shown],
+        entries=[(entry, changes(entry.before, entry.after), _act_of(entry), _symbol_of(entry, symbols)) for entry in shown],
         filters=filters,
         people=AuditEntry.objects.order_by("by").values_list("by", flat=True).distinct(),
         actions=AuditEntry.objects.order_by("action").values_list("action", flat=True).distinct(),
-        commands=commands_answered(request),
+        commands=[(command, symbols.get(command.act_id, "")) for command in commands],
     )
 
 
@@ -48,6 +52,10 @@ def _written(value: Any) -> Any:
 
 def _act_of(entry: AuditEntry) -> str:
     return reverse("console:act", args=[entry.key]) if entry.model == "execution.Act" and entry.key.isdigit() else ""
+
+
+def _symbol_of(entry: AuditEntry, symbols: dict[int, str]) -> str:
+    return symbols.get(int(entry.key), "") if _act_of(entry) else ""
 
 
 def commands_answered(request: HttpRequest) -> list[Command]:
