@@ -74,7 +74,7 @@ def test_it_leads_to_the_audit_of_that_object_alone(desk: DeskRows, touched: dic
         link = re.search(r'<a href="([^"]+)">History</a>', html)
         assert link
         audit = client.get(unescape(link.group(1)))
-        entries = [entry for entry, _, _ in audit.context["entries"]]
+        entries = [entry for entry, *_ in audit.context["entries"]]
         assert [(entry.by, entry.key, entry.model) for entry in entries] == [(f"person{at}", object_key(row), row._meta.label)] * 2
 
 
