@@ -78,12 +78,21 @@ def flatten(turn: Turn, spec: CommandSpec) -> str:
 
 
 def stop_flatten(turn: Turn, spec: CommandSpec) -> bool:
-    """Stop closing positions. True when a flatten ran in the scope."""
+    """Stop closing positions. True when a flatten ran in the scope.
+
+    A kill goes on without it. A flatten is over: it halts nothing, so bots trade on, and it may not take their orders for what is left.
+    """
     found = [c for c in _running(turn) if flattening.is_flattening(c) and _is_within(turn, c.spec.scope, spec)]
     for command in found:
         flattening.stop(turn, command, by=spec.by)
-        progress(turn, command)
-        _answer(turn, command)
+        if command.spec.kind is CommandKind.FLATTEN:
+            step = _step(command, "verified")
+            step.state, step.at, step.text = StepState.TROUBLE, turn.at, f"Not verified: stopped by {spec.by}"
+            text = f"Stopped by {spec.by}: nothing more is closed; what was already sent may still fill."
+            _end(turn, command, CommandStatus.REFUSED, text)
+        else:
+            progress(turn, command)
+            _answer(turn, command)
     return bool(found)
 
 
@@ -381,12 +390,18 @@ def _verified(turn: Turn, command: CommandState, event: Reconciled) -> None:
     flat = flattening.outcome(command)
     step.text = f"Verified at the venue: {stays}{flat}"
     took = (turn.at - command.applied_at).total_seconds() if command.applied_at is not None else 0
-    command.status, command.finished_at = CommandStatus.DONE, turn.at
-    command.text = f"Verified by the venue after {took:.1f} s: {stays}{flat}."
-    turn.clear_alarm(f"kill:{spec.command_id}")
-    turn.sleep(f"verify:{spec.command_id}")
+    _end(turn, command, CommandStatus.DONE, f"Verified by the venue after {took:.1f} s: {stays}{flat}.")
+
+
+def _end(turn: Turn, command: CommandState, status: CommandStatus, text: str) -> None:
+    """The last answer. Only what the venue proved is DONE."""
+    command_id = command.spec.command_id
+    command.status, command.finished_at, command.text = status, turn.at, text
+    turn.clear_alarm(f"kill:{command_id}")
+    turn.sleep(f"verify:{command_id}")
+    turn.sleep(f"open:{command_id}")
     _answer(turn, command)
-    del turn.state.commands[spec.command_id]
+    del turn.state.commands[command_id]
 
 
 def _trouble(turn: Turn, command: CommandState, residue: list[str]) -> None:

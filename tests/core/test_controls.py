@@ -414,6 +414,25 @@ def test_it_stops_a_running_flatten(bench: Bench) -> None:
     assert (last.command_id, last.status, bench.qty()) == (first.command_id, CommandStatus.DONE, 10)
 
 
+def test_a_stopped_flatten_is_over_and_leaves_the_bots_alone(bench: Bench) -> None:
+    """It halts nothing: what bots order later is none of what it has left to cancel."""
+    bench.armed("10")
+    first = bench.command(K.FLATTEN, ON_ACCOUNT)
+    (close,) = bench.exits()
+    bench.command(K.STOP_FLATTEN, ON_ACCOUNT, by="bob")
+    answers = [e for e in bench.everything if isinstance(e, AnswerCommand) and e.command_id == first.command_id]
+    assert (answers[-1].status, answers[-1].text) == (
+        CommandStatus.REFUSED,
+        "Stopped by bob: nothing more is closed; what was already sent may still fill.",
+    )
+    bench.report(close, X.CANCELED)
+    later = bench.buy("1", ord_type=OrdType.LIMIT, price=D(99))
+    bench.ack(later)
+    bench.wait(30)
+    assert later.cl_ord_id not in bench.canceled()
+    assert bench.desk.state.commands == {}
+
+
 def test_it_stops_the_flatten_of_its_own_scope_alone(bench: Bench) -> None:
     bench.armed("10")
     bench.command(K.FLATTEN, ON_BOT)

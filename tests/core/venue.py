@@ -210,7 +210,7 @@ class VenueBench(Bench):
         found.end = "CANCELED"
         if how is How.LOST:
             return self._fail(request.cl_ord_id, SendOutcome.UNKNOWN, "cancel")
-        return self._say(request.cl_ord_id, ExecType.CANCELED)
+        return self._say(request.cl_ord_id, ExecType.CANCELED, cum_qty=found.cum_qty)
 
     def _replace(self, request: SendReplace, how: How) -> None:
         found = self.truth(request.orig_cl_ord_id)
@@ -234,7 +234,7 @@ class VenueBench(Bench):
             qty = min(qty, max(-found.side.sign * self.position, ZERO))
             if not qty:
                 found.end = "CANCELED"
-                return self._say(found.ids[-1], ExecType.CANCELED, text="reduce-only: no position is left")
+                return self._say(found.ids[-1], ExecType.CANCELED, cum_qty=found.cum_qty, text="reduce-only: no position is left")
         qty = min(qty, found.leaves_qty)
         self._fills += 1
         fill = VenueFill(
