@@ -182,8 +182,9 @@ class Lots:
             exit_at=parts[-1].exit[0],
             realised=sum((self._money(self._won(part.entry_px, part.exit_px), part.qty) for part in parts), ZERO),
             fees=fees,
-            mae=self._money(self._won(entry_px, self._worst), qty),
-            mfe=self._money(self._won(entry_px, self._best), qty),
+            # an average is rounded, so that the price of the one fill it is made of may lie beside it
+            mae=min(self._money(self._won(entry_px, self._worst), qty), ZERO),
+            mfe=max(self._money(self._won(entry_px, self._best), qty), ZERO),
             drawdown=self._money(self._drawdown, qty),
             cl_ord_ids=tuple(dict.fromkeys(cl_ord_id for _, cl_ord_id in fills)),
         )

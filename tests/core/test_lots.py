@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execution.core.lots import Grouping, LotFill, Lots, Matching
@@ -77,6 +77,7 @@ def test_it_lets_a_split_change_nothing_that_was_earned(matching: Matching, grou
 
 
 @given(rows=fills)
+@example(rows=[(Side.BUY, 3, 108, 0), (Side.BUY, 8, 108, 0)])
 def test_an_inverse_contract_earns_what_the_coins_say(rows: list[tuple[Side, int, int, int]]) -> None:
     """One unit is worth 100 ÷ price of the coin: what was bought and sold comes to the same, whatever the matching."""
     booked = [fill(n, *row) for n, row in enumerate(rows)]
