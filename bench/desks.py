@@ -13,7 +13,11 @@ import msgspec
 from execution.brokers.simulated import MemoryStore, SimulatedBroker
 from execution.core.desk import Desk
 from execution.core.messages import (
+    BotChanged,
     BotSpec,
+    Commanded,
+    CommandKind,
+    CommandSpec,
     DeskSettings,
     Effect,
     LinkChanged,
@@ -32,7 +36,7 @@ from execution.engine.writer import JournalWriter
 from execution.models import Account, AccountState, Lease
 from execution.store.projections import SignalFold
 from risk.core.settings import ACCOUNT_PRESET, PRESETS, Profile
-from risk.core.units import NO_LIMIT, AssetClass, Instrument
+from risk.core.units import NO_LIMIT, AssetClass, Instrument, Scope, ScopeKind
 from risk.models import AccountLimits
 
 NOON: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -104,7 +108,7 @@ def venue_of(settings: DeskSettings, clock: Clock) -> SimulatedBroker:
 def loop_of(
     settings: DeskSettings, writer: JournalWriter, *, account_id: int, clock: Clock, perform: Callable[[Effect, float], None]
 ) -> DeskLoop:
-    """A Desk in its loop, started and with its links up."""
+    """A Desk in its loop, started, with its links up and its bots running."""
     account_clock = AccountClock(clock)
     loop = DeskLoop(
         Desk.new("bench"),
@@ -122,6 +126,11 @@ def loop_of(
     loop.take(SettingsChanged(at=account_clock.now(), settings=settings))
     for link in LinkKind:
         loop.take(LinkChanged(at=account_clock.now(), link=link, is_up=True))
+    for bot in settings.bots:
+        now, scope = account_clock.now(), Scope(ScopeKind.BOT, bot)
+        start = CommandSpec(command_id=f"start {bot}", kind=CommandKind.START, scope=scope, by="bench", asked_at=now)
+        loop.take(Commanded(at=now, command=start))
+        loop.take(BotChanged(at=account_clock.now(), bot=bot, is_warm=True))
     return loop
 
 

@@ -14,9 +14,7 @@ import msgspec
 from bench.desks import loop_of, venue_of
 from execution.core.messages import (
     AnswerCommand,
-    BotChanged,
     Commanded,
-    CommandKind,
     CommandSpec,
     Decided,
     Decision,
@@ -35,7 +33,7 @@ from execution.core.messages import (
     Woke,
 )
 from execution.core.orders import OrderState
-from execution.engine.clock import Clock
+from execution.engine.clock import Clock, monotonic
 from execution.engine.lanes import Budgets, Lane
 from execution.engine.leases import Claim, Held
 from execution.engine.marks import Marks
@@ -43,7 +41,7 @@ from execution.engine.outbox import Outbox
 from execution.engine.reconcile import Reconciler
 from execution.engine.timers import Timers
 from execution.engine.writer import JournalWriter
-from risk.core.units import OrdType, Quote, Scope, ScopeKind, use_decimal_context
+from risk.core.units import OrdType, Quote, use_decimal_context
 from risk.core.verdict import Approved
 
 PRICE = Decimal(100)
@@ -99,8 +97,6 @@ class Machine:
         self._reports = asyncio.get_running_loop().create_task(self._carry_reports())
         for symbol in self.symbols:
             self.venue.on_market(self.quote(symbol))
-        for bot in self.settings.bots:
-            self._start_bot(bot)
         await self.until(lambda: self.loop.desk.state.account.is_reconciled)
         self.mark_all()
         return self
@@ -157,6 +153,7 @@ class Machine:
                 await asyncio.sleep(0.0005)
 
     def _decide(self, symbol: str, decision: Decision) -> None:
+        self.outbox.news_heard(asked=monotonic())
         self._n += 1
         now = self.loop.clock.now()
         self.loop.take(
@@ -171,12 +168,6 @@ class Machine:
                 n=0,
             )
         )
-
-    def _start_bot(self, bot: str) -> None:
-        now = self.loop.clock.now()
-        scope = Scope(ScopeKind.BOT, bot)
-        self.command(CommandSpec(command_id=f"bench:{bot}", kind=CommandKind.START, scope=scope, by="bench", asked_at=now))
-        self.loop.take(BotChanged(at=now, bot=bot, is_warm=True))
 
     def _perform(self, effect: Effect, born: float) -> None:
         match effect:
