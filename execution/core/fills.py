@@ -60,6 +60,10 @@ def book_fill(turn: Turn, order: OrderState, report: Reported) -> None:
     """Book a fill under the report's `exec_id`: on the order, the position, the account, the symbol's session and breaker, and the bracket."""
     report = _with_readable_fee(turn, order, report)
     was_accepted, was_first = order.is_accepted, not order.cum_qty
+    if order.replacing is not None and orders.shows_replace(order, report.last_qty):
+        orders.resize(order, at=turn.at, order_qty=None, price=None, stop_px=None, replace_id=order.replacing.cl_ord_id)
+        order.tries = 0
+        reopen(turn, turn.state.brackets.get(order.bracket_id))
     excess = orders.book(
         order, exec_id=report.exec_id, qty=report.last_qty, px=report.last_px, at=turn.at, order_id=report.order_id
     )

@@ -344,6 +344,12 @@ def answers(order: OrderState, *, replace_id: str, order_qty: Decimal | None = N
     return order_qty in (None, asked.order_qty) and price in (None, asked.price)
 
 
+def shows_replace(order: OrderState, qty: Decimal) -> bool:
+    """Whether a fill of so much can only be one of the larger order that was asked for: the venue did that, and its word is late or lost."""
+    asked, filled = order.replacing, order.cum_qty + qty
+    return asked is not None and order.order_qty < min(filled, asked.order_qty)
+
+
 def is_superseded(order: OrderState, replace_id: str) -> bool:
     """Whether the venue has done that replace already, or a later one."""
     ids = order.replace_ids

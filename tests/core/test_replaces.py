@@ -25,7 +25,7 @@ from execution.core.messages import (
 from execution.core.orders import OrderState, OrdStatus, Replacing
 from execution.core.state import CORE_VERSION, DeskState
 from risk.core.units import OrdType
-from risk.core.verdict import Capability
+from risk.core.verdict import Capability, HaltCause
 from tests.core.builders import BTC, Bench, D, decision
 from tests.core.builders import settings as config
 
@@ -281,6 +281,29 @@ def test_it_works_again_when_a_larger_replace_finds_it_filled(bench: Bench) -> N
     assert order in bench.working(BTC)
     bench.fill(order)
     assert order.ord_status is S.FILLED
+
+
+@pytest.mark.parametrize("first", ["10", ""], ids=["after it was filled", "at once"])
+def test_it_knows_by_a_larger_fill_that_its_replace_was_done(bench: Bench, first: str) -> None:
+    """The venue's word is lost: the rest of the larger order works on, and is not ordered a second time."""
+    order = resting_exit(bench)
+    request = bench.replace(order, qty="12")
+    if first:
+        bench.fill(order, first)
+    bench.report(order, X.TRADE, "11" if not first else "1", "103")
+    assert (order.ord_status, order.order_qty, order.leaves_qty, order.replacing) == (S.PARTIALLY_FILLED, 12, 1, None)
+    assert order in bench.working(BTC)
+    assert not bench.desk.state.halts, "nobody overfilled"
+    answered(bench, order, X.REPLACED, request)
+    assert (order.order_qty, order.leaves_qty) == (12, 1)
+
+
+def test_it_is_overfilled_beyond_the_replace_too(bench: Bench) -> None:
+    order = resting_exit(bench)
+    bench.replace(order, qty="12")
+    bench.report(order, X.TRADE, "13", "103")
+    assert (order.ord_status, order.order_qty) == (S.FILLED, 12)
+    assert [halt.cause for halt in bench.desk.state.halts.values()] == [HaltCause.OVERFILL]
 
 
 def test_a_pending_cancel_wins_over_a_pending_replace(bench: Bench) -> None:

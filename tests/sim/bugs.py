@@ -21,6 +21,7 @@ from execution.core import (
     halts,
     kills,
     naked,
+    orders,
     protection,
     recovery,
     reports,
@@ -117,6 +118,11 @@ def fees_are_forgotten(patch: Patch) -> None:
 
 
 # --- orders ------------------------------------------------------------------------------------------------------------------
+
+
+def a_larger_fill_is_not_taken_for_its_replace(patch: Patch) -> None:
+    """A bug the simulator found: the rest of a leg whose REPLACED was lost was ordered a second time."""
+    patch.setattr(orders, "shows_replace", lambda order, qty: False)
 
 
 def a_lost_answer_counts_as_a_rejection(patch: Patch) -> None:
@@ -417,6 +423,7 @@ PLANTED = (
     Planted("a watched stop closes nothing", a_watched_stop_closes_nothing, (PROTECTED,), 147),
     Planted("exits make no room", exits_make_no_room, (NOT_THROUGH_ZERO,), 51),
     Planted("an opposite signal opens", an_opposite_signal_opens, (LIMITS,)),
+    Planted("a larger fill is not taken for its replace", a_larger_fill_is_not_taken_for_its_replace, (NOT_THROUGH_ZERO,), 3117),
     Planted("an order is sent again", an_order_is_sent_again_after_a_restart, (ONCE,), 4),
     Planted("a decision counts twice", a_decision_counts_again_after_a_restart, (ONCE,)),
     Planted("legs are never sent and nobody notices", legs_are_never_sent_and_nobody_notices, (PROTECTED,)),
